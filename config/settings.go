@@ -1,0 +1,82 @@
+package config
+
+import (
+	"strings"
+	"time"
+)
+
+// Setting is one thing that an operator may set, bound to the Config whose Settings it came from.
+type Setting struct {
+	Block string // the file's block it stands in, "state"; empty outside all blocks
+	Name  string // the attribute's name in the file, "max_head"
+	Flag  string // the flag's name without dashes, "max-head"
+	Help  string // what it is, in one line
+
+	value value
+}
+
+// Settings lists everything that can be set, in the order of the file.
+func (c *Config) Settings() []Setting {
+	return []Setting{
+		{"", "node_name", "node-name", "name of this node in logs and on the status address", name{&c.NodeName}},
+
+		{"state", "listen", "state-addr", "where web servers connect", address{&c.State.Listen, "127.0.0.1:42424"}},
+		{"state", "aspnet_version", "aspnet-version", "X-AspNet-Version in every response", version{&c.State.ASPNetVersion}},
+		{"state", "status_line", "status-line", "first line of a response: \"200 OK\" (bare) or \"HTTP/1.1 200 OK\"", choice{&c.State.StatusLine, []string{"bare", "http/1.1"}, "bare|http/1.1"}},
+		{"state", "max_head", "max-head", "largest head of a request", size{&c.State.MaxHead, 1 * kib, 1 * mib, "16KiB"}},
+		{"state", "max_body", "max-body", "largest session", size{&c.State.MaxBody, 1 * kib, 2047 * mib, "64MiB"}},
+		{"state", "max_connections", "max-connections", "most open connections of web servers", count{&c.State.MaxConnections, 1, 1_000_000, true}},
+		{"state", "idle_timeout", "idle-timeout", "close a connection that asks nothing for so long", duration{&c.State.IdleTimeout, time.Second, 720 * time.Hour, true}},
+		{"state", "request_timeout", "request-timeout", "longest pause inside a request or an answer", duration{&c.State.RequestTimeout, time.Second, time.Hour, false}},
+
+		{"sessions", "max_memory", "max-memory", "memory for all sessions; over it new sessions are refused", memory{&c.Sessions.MaxMemory, 1 * mib, 64 * tib}},
+		{"sessions", "max_waiting", "max-waiting", "most requests that may wait for one session", count{&c.Sessions.MaxWaiting, 1, 65_536, false}},
+
+		{"status", "listen", "status-addr", "where /healthz, /readyz and /metrics are", address{&c.Status.Listen, "127.0.0.1:42480"}},
+
+		{"log", "level", "log-level", "least severe level to log: trace, debug, info, warn, error", choice{&c.Log.Level, []string{"trace", "debug", "info", "warn", "error"}, "level"}},
+		{"log", "format", "log-format", "how log lines are written", choice{&c.Log.Format, []string{"text", "json"}, "text|json"}},
+	}
+}
+
+// Path names the setting as a whole, "state.max_head".
+func (s Setting) Path() string { return strings.TrimPrefix(s.Block+"."+s.Name, ".") }
+
+// Value is the current value as it would be written in the file, without quotes.
+func (s Setting) Value() string { return s.value.text() }
+
+// Kind says in a word what the value is: "host:port", "size".
+func (s Setting) Kind() string { return s.value.kind() }
+
+// Allowed says what may be set, to stand behind "takes": `a size from 1KiB to 1MiB, such as "16KiB"`.
+func (s Setting) Allowed() string { return s.value.allowed() }
+
+// Choices are the possible values of a setting that has only a few, else nil.
+func (s Setting) Choices() []string {
+	if c, ok := s.value.(choice); ok {
+		return c.known
+	}
+	return nil
+}
+
+// blocks are the names of the file's blocks, in order.
+func blocks(settings []Setting) []string {
+	var names []string
+	for _, s := range settings {
+		if s.Block != "" && (len(names) == 0 || names[len(names)-1] != s.Block) {
+			names = append(names, s.Block)
+		}
+	}
+	return names
+}
+
+// namesIn are the names of the settings of one block, in order.
+func namesIn(settings []Setting, block string) []string {
+	var names []string
+	for _, s := range settings {
+		if s.Block == block {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}

@@ -1,0 +1,5 @@
+log { level = "info"  format = "text" }
+
+sessions {
+  max_waiting = 0
+}

@@ -1,0 +1,11 @@
+node_name = 'web01'
+
+state {
+  listen = “127.0.0.1:42424”
+}
+}
+
+log {
+  level = "loud"
+  format =
+}

@@ -1,0 +1,12 @@
+state {
+  status_line = "http1.1"
+}
+
+log {
+  level  = "warning"
+  format = "jsno"
+}
+
+log {
+  level = "loud"
+}
