@@ -1,0 +1,127 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+var (
+	errTooMany  = errors.New("too many connections")
+	errStopping = errors.New("the node is stopping")
+)
+
+// connections are the open connections of web servers. Each is served by one goroutine: the accept loop's, which wg counts, or
+// the caller's of ServeConn.
+type connections struct {
+	*handler
+	max int // 0: any number
+
+	wg       sync.WaitGroup
+	stopping atomic.Bool // set under mu; read by every connection between two requests
+
+	mu    sync.Mutex // guards the rest
+	open  map[*conn]struct{}
+	empty chan struct{} // closed when stopping and the last one has ended
+}
+
+func newConnections(h *handler, max int) *connections {
+	return &connections{handler: h, max: max, open: map[*conn]struct{}{}, empty: make(chan struct{})}
+}
+
+// admit takes a connection in, unless there are too many or the node is stopping; then it is the caller's to close.
+func (cs *connections) admit(nc net.Conn) (*conn, error) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.stopping.Load() {
+		return nil, errStopping
+	}
+	if cs.max > 0 && len(cs.open) >= cs.max {
+		cs.metrics.refusedConns.Inc()
+		return nil, errTooMany
+	}
+	c := newConn(cs.handler, nc, &cs.stopping)
+	cs.open[c] = struct{}{}
+	cs.metrics.acceptedConns.Inc()
+	cs.metrics.openConns.Inc()
+	return c, nil
+}
+
+// serve serves a connection that was admitted, to its end.
+func (cs *connections) serve(c *conn) {
+	defer cs.remove(c)
+	c.serve()
+}
+
+func (cs *connections) remove(c *conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.open, c)
+	cs.metrics.openConns.Dec()
+	if cs.stopping.Load() && len(cs.open) == 0 {
+		close(cs.empty)
+	}
+}
+
+func (cs *connections) count() int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.open)
+}
+
+// forceGrace is how long a connection closed by force may take to end. It has nothing left to wait for: the requests that it
+// might wait behind have been cut off as well.
+const forceGrace = 500 * time.Millisecond
+
+// stop ends all connections: those between two requests at once, the others when they have answered the one under way, or
+// when ctx ends. Stopping again does nothing.
+func (cs *connections) stop(ctx context.Context) error {
+	if !cs.beginStop() {
+		return nil
+	}
+	select {
+	case <-cs.empty:
+		cs.wg.Wait() // they have ended but for their last instructions
+		return nil
+	case <-ctx.Done():
+	}
+	cs.log.Warn("stopping: cut off requests that took too long", "connections", cs.closeAll())
+	select {
+	case <-cs.empty:
+		cs.wg.Wait()
+		return nil
+	case <-time.After(forceGrace):
+		return fmt.Errorf("%d connections do not end", cs.count())
+	}
+}
+
+// beginStop lets nobody in any more and closes who is idle. Whoever is not will see the flag before it waits for another
+// request. It returns false if that has been done before.
+func (cs *connections) beginStop() bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.stopping.Load() {
+		return false
+	}
+	cs.stopping.Store(true)
+	for c := range cs.open {
+		c.closeIfIdle()
+	}
+	if len(cs.open) == 0 {
+		close(cs.empty)
+	}
+	return true
+}
+
+func (cs *connections) closeAll() int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for c := range cs.open {
+		c.nc.Close()
+	}
+	return len(cs.open)
+}

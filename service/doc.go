@@ -1,0 +1,55 @@
+// Package service runs one node: it listens, decides what comes first and what next, and tells web servers how it went. It knows
+// neither how bytes are laid out (package wire) nor what may happen to a session (package session).
+//
+// # One connection, one request
+//
+// A web server keeps a connection for long and sends one request at a time on it, for example to read and lock a session:
+//
+//	accept        listener.go     a connection comes; connections.go admits it or not
+//	serve         conn.go         a goroutine of its own serves it until there is a reason to end
+//	readHead      conn.go         idle until the first byte; from then on the rest has RequestTimeout (patience.go)
+//	readBody      conn.go         a PUT's body is read to where the store will keep it
+//	answer        conn.go
+//	├ handle      handle.go       the operation: session.Store, and nothing else yet
+//	├ respond     respond.go      the outcome becomes a status
+//	├ write       conn.go         head and body, the latter from the store's memory
+//	└ Settle                      if not all of it could be written, the lock is taken back
+//	count         metrics.go
+//
+// and round again. Errors of the web server end there: a request that makes no sense is answered 400, bytes that are no request
+// are answered 400 and end the connection, and so does silence in the middle of a request. part, in part.go, is where every
+// connection ends, and the one place that logs why.
+//
+// The steady path allocates nothing, sets no deadlines and takes no lock besides the store's. So everything that a request needs is in its
+// connection's struct, deadlines are left where they are while they are good enough (patience.go), and figures are counted apart from
+// Prometheus and added up when it asks (metrics.go).
+//
+// # Start and stop
+//
+// New makes a node, Start lets web servers in. What comes up leaves a named step on a stack; Stop, or a Start that fails, runs
+// the stack from its end (shutdown.go), all of it, within StopTimeout and half a second:
+//
+//	stop accepting web servers    the listener closes
+//	finish requests in flight     idle connections end at once, the others when they have answered; at StopTimeout, all
+//	close the status listener     it has said "stopping" since Stop began
+//	end expiry
+//	end connections               only if there was no Start
+//	close the store
+//
+// # Goroutines
+//
+//	the accept loop               1; ended and awaited by "stop accepting"
+//	connections.serve             1 for each connection; by "finish requests"
+//	the status listener           1, and net/http's own; by "close the status listener"
+//	session.Store.Run             1; by "end expiry"
+//
+// # What always holds
+//
+//   - A web server hears 200, 400, 404 or 423 and nothing else, and only respond.go says which.
+//   - 404 means that the store is certain. Anything that is merely in the way is 423 to a GET, which asks again, and 400 to a write, which
+//     must not be lost without a word.
+//   - 400 means that nothing was stored, locked, unlocked or removed.
+//   - A web server holds a lock only if all of the answer that says so was handed to the kernel.
+//   - No session id is in a log line or a metric: session.Key.Redacted stands for it.
+//   - Memory is taken for bytes that have come, not for those that a Content-Length claims.
+package service

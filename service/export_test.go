@@ -1,0 +1,25 @@
+package service
+
+import (
+	"net"
+	"net/http"
+	"sync"
+)
+
+// What tests reach for besides the exported API.
+
+var Respond = respond
+
+// StatusHandler is what the status address serves.
+func (s *Service) StatusHandler() http.Handler { return s.statusHandler() }
+
+// Accept runs the accept loop on l until the returned function is called.
+func (s *Service) Accept(l net.Listener) (stop func()) {
+	loop := newAcceptLoop(l, s.conns)
+	var wg sync.WaitGroup
+	wg.Go(loop.run)
+	return func() {
+		loop.stop()
+		wg.Wait()
+	}
+}

@@ -1,0 +1,61 @@
+package service
+
+import (
+	"statemesh/session"
+	"statemesh/wire"
+)
+
+// handle is the one way of every request from the wire to the store. (What is not here will be fetched from a peer here, so that no verb
+// can be forgotten.) body is a PUT's, and handle's to give away; nil if there was no memory for it.
+func (h *handler) handle(req *wire.Request, key session.Key, body *session.Body) session.Reply {
+	reply := h.try(req, key, body)
+	switch reply.Outcome {
+	case session.Full:
+		h.noteFull()
+	case session.Busy:
+		h.metrics.shed(req.Op)
+	case session.BadCookie:
+		h.metrics.badRequest("LockCookie is missing or no number")
+	}
+	return reply
+}
+
+// try does what req asks for.
+func (h *handler) try(req *wire.Request, key session.Key, body *session.Body) session.Reply {
+	switch req.Op {
+	case wire.OpGet:
+		return h.store.Get(key)
+	case wire.OpGetExclusive:
+		return h.store.Acquire(key)
+	case wire.OpReleaseExclusive:
+		return h.store.Unlock(key, cookie(req))
+	case wire.OpSet:
+		if body == nil {
+			return session.Reply{Outcome: session.Full}
+		}
+		return h.store.Set(key, session.Change{Body: body, Timeout: req.Timeout, Cookie: cookie(req), Uninitialised: req.Uninitialised})
+	case wire.OpRemove:
+		return h.store.Remove(key, cookie(req))
+	case wire.OpResetTimeout:
+		return h.store.Touch(key)
+	}
+	panic("service: request without an operation")
+}
+
+// cookie says in session's words what the request's LockCookie is. The two packages share no names, so that neither has to
+// change with the other.
+func cookie(req *wire.Request) int32 {
+	switch req.Cookie {
+	case wire.NoCookie:
+		return session.NoCookie
+	case wire.InvalidCookie:
+		return session.InvalidCookie
+	}
+	return req.Cookie
+}
+
+// noteFull tells the operator that new users are being turned away.
+func (h *handler) noteFull() {
+	stats := h.store.Stats()
+	h.notices.full.warn("no memory for new sessions", "used", stats.UsedBytes, "max", stats.MaxMemory)
+}

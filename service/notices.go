@@ -1,0 +1,73 @@
+package service
+
+import (
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// notices are the log lines that somebody outside can cause at will. Each comes at most once in its interval, so that a flood of
+// garbage is no flood in the log; the next one says how many were held back. The metrics count them all.
+type notices struct {
+	accept   *notice
+	tooMany  *notice
+	badBytes *notice
+	refused  *notice
+	stalled  *notice
+	unread   *notice
+	full     *notice
+	panicked *notice
+}
+
+func newNotices(log hclog.Logger) *notices {
+	every := func(d time.Duration) *notice { return &notice{log: log, interval: d} }
+	return &notices{
+		accept:   every(time.Minute),
+		tooMany:  every(time.Minute),
+		badBytes: every(10 * time.Second),
+		refused:  every(10 * time.Second),
+		stalled:  every(10 * time.Second),
+		unread:   every(10 * time.Second),
+		full:     every(10 * time.Second),
+		panicked: every(time.Second),
+	}
+}
+
+// notice is one of them.
+type notice struct {
+	log      hclog.Logger
+	interval time.Duration
+
+	mu   sync.Mutex // guards the rest
+	next time.Time
+	held int
+}
+
+func (n *notice) error(msg string, args ...any) { n.write(hclog.Error, msg, args) }
+func (n *notice) warn(msg string, args ...any)  { n.write(hclog.Warn, msg, args) }
+func (n *notice) info(msg string, args ...any)  { n.write(hclog.Info, msg, args) }
+
+func (n *notice) write(level hclog.Level, msg string, args []any) {
+	held, ok := n.due(time.Now())
+	if !ok {
+		return
+	}
+	if held > 0 {
+		args = append(args, "held-back", held)
+	}
+	n.log.Log(level, msg, args...)
+}
+
+// due tells whether a line may be written now, and how many were not since the last one.
+func (n *notice) due(now time.Time) (held int, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if now.Before(n.next) {
+		n.held++
+		return 0, false
+	}
+	held, n.held = n.held, 0
+	n.next = now.Add(n.interval)
+	return held, true
+}

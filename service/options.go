@@ -1,0 +1,107 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Options configure a node. Zero values mean the defaults named here.
+type Options struct {
+	NodeName   string // Required.
+	Version    string // shown by the status address. Default "dev"
+	StateAddr  string // Required. where web servers connect, host:port; port 0 picks a free one
+	StatusAddr string // Required. /healthz /readyz /metrics
+	AddrFile   string // if set, the chosen addresses are written there as JSON once listening
+
+	AspNetVersion  string        // Default "4.0.30319"
+	StatusLine     string        // "bare" (default) or "http/1.1"
+	MaxHead        int           // bytes of a request's head. Default 16 KiB
+	MaxBody        int           // bytes of a request's body. Default 64 MiB
+	MaxConnections int           // open web-server connections; more are closed at once. Default 0: as many as the system allows
+	IdleTimeout    time.Duration // closes a connection with no request under way. Default 0: never
+	RequestTimeout time.Duration // for the rest of a request that has begun to arrive, and for an answer to be taken. Default 30s
+	MaxMemory      int64         // bytes of sessions. Default 0: no limit (config resolves "75%")
+	MaxWaiting     int           // requests that wait for one session. Default 64
+	StopTimeout    time.Duration // how long requests in flight may take when stopping. Default 4s
+
+	Log hclog.Logger // Required.
+}
+
+// withDefaults is o with a value in every field that has a default. MaxWaiting's is the store's own.
+func (o Options) withDefaults() Options {
+	setDefault(&o.Version, "dev")
+	setDefault(&o.AspNetVersion, "4.0.30319")
+	setDefault(&o.StatusLine, "bare")
+	setDefault(&o.MaxHead, 16<<10)
+	setDefault(&o.MaxBody, 64<<20)
+	setDefault(&o.RequestTimeout, 30*time.Second)
+	setDefault(&o.StopTimeout, 4*time.Second)
+	return o
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// minHead leaves room for the head of any real request: its line is about 120 bytes, its headers about as much.
+const minHead = 512
+
+// validate names every field that cannot be as it is. StatusLine and AspNetVersion are wire's to judge.
+func (o Options) validate() error {
+	var errs []error
+	wrong := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", field, fmt.Sprintf(format, args...)))
+	}
+	if o.NodeName == "" {
+		wrong("NodeName", "required")
+	}
+	if o.Log == nil {
+		wrong("Log", "required")
+	}
+	for _, f := range []struct{ name, addr string }{{"StateAddr", o.StateAddr}, {"StatusAddr", o.StatusAddr}} {
+		if err := checkAddr(f.addr); err != nil {
+			wrong(f.name, "%v", err)
+		}
+	}
+	if o.MaxHead < minHead {
+		wrong("MaxHead", "%d bytes are too few for a request's head; at least %d", o.MaxHead, minHead)
+	}
+	if o.MaxBody < 1 || o.MaxBody > math.MaxInt32 {
+		wrong("MaxBody", "%d is not from 1 to %d: Content-Length is a 32-bit number", o.MaxBody, math.MaxInt32)
+	}
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{
+		{"MaxConnections", int64(o.MaxConnections)}, {"IdleTimeout", int64(o.IdleTimeout)}, {"RequestTimeout", int64(o.RequestTimeout)},
+		{"MaxMemory", o.MaxMemory}, {"MaxWaiting", int64(o.MaxWaiting)}, {"StopTimeout", int64(o.StopTimeout)},
+	} {
+		if f.value < 0 {
+			wrong(f.name, "must not be negative")
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func checkAddr(addr string) error {
+	if addr == "" {
+		return errors.New("required")
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("want host:port: %w", err)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("port %q is not a number from 0 to 65535", port)
+	}
+	return nil
+}

@@ -1,0 +1,214 @@
+package service
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/hashicorp/go-hclog"
+
+	"statemesh/session"
+	"statemesh/wire"
+)
+
+// Addrs are the addresses a running node listens on (host:port).
+type Addrs struct {
+	Node   string `json:"node"`
+	State  string `json:"state"`
+	Status string `json:"status,omitempty"`
+}
+
+// Service is one node.
+type Service struct {
+	o       Options
+	log     hclog.Logger
+	store   *session.Store
+	metrics *metrics
+	conns   *connections
+
+	stopping atomic.Bool           // for /readyz
+	addrs    atomic.Pointer[Addrs] // nil before Start
+
+	mu      sync.Mutex // held by Start and by Stop from begin to end; guards the rest
+	steps   []step     // what Stop has to undo
+	stopped bool
+	stopErr error
+}
+
+// New checks the options and makes a node that listens to nothing yet. It starts no goroutine and opens no socket, but
+// has its store: ServeConn works, and Stop is what gives the store's memory back.
+func New(o Options) (*Service, error) {
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, fmt.Errorf("service options: %w", err)
+	}
+	format, err := wire.NewFormat(o.StatusLine, o.AspNetVersion)
+	if err != nil {
+		return nil, fmt.Errorf("service options: StatusLine or AspNetVersion: %w", err)
+	}
+	store, err := session.New(session.Options{MaxMemory: o.MaxMemory, MaxWaiting: o.MaxWaiting})
+	if err != nil {
+		return nil, fmt.Errorf("make session store: %w", err)
+	}
+	log := o.Log.Named("service")
+	metrics := newMetrics(store, o.Version)
+	h := &handler{
+		store:          store,
+		format:         format,
+		limits:         wire.Limits{MaxHead: o.MaxHead, MaxBody: o.MaxBody},
+		requestTimeout: o.RequestTimeout,
+		idleTimeout:    o.IdleTimeout,
+		metrics:        metrics,
+		log:            log,
+		notices:        newNotices(log),
+	}
+	s := &Service{o: o, log: log, store: store, metrics: metrics, conns: newConnections(h, o.MaxConnections)}
+	s.onStop("close the store", s.closeStore)
+	s.onStop("end connections", s.conns.stop) // those of ServeConn, if there was no Start
+	return s, nil
+}
+
+// Start listens and serves. It returns once web servers can connect; ctx bounds only that. If it fails, nothing is left
+// of what it began, and the node is stopped.
+func (s *Service) Start(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return fmt.Errorf("start node %s: it has been stopped", s.o.NodeName)
+	}
+	if s.addrs.Load() != nil {
+		return fmt.Errorf("start node %s: it has been started", s.o.NodeName)
+	}
+	if err := s.startLocked(ctx); err != nil {
+		_ = s.stopLocked() // logged there
+		return fmt.Errorf("start node %s: %w", s.o.NodeName, err)
+	}
+	addrs := s.Addrs()
+	s.log.Info("listening", "state", addrs.State, "status", addrs.Status, "node", addrs.Node)
+	return nil
+}
+
+// startLocked brings things up in an order that is right to take down from its end: web servers lose their listener
+// first and find everything else in place until their last request has been answered.
+func (s *Service) startLocked(ctx context.Context) error {
+	s.startExpiry()
+	status, err := listen(ctx, s.o.StatusAddr)
+	if err != nil {
+		return err
+	}
+	s.startStatus(status)
+	s.onStop("finish requests in flight", s.conns.stop) // with the status listener still up, to say that and how it goes
+	state, err := listen(ctx, s.o.StateAddr)
+	if err != nil {
+		return err
+	}
+	s.startAccepting(state)
+	s.addrs.Store(&Addrs{Node: s.o.NodeName, State: state.Addr().String(), Status: status.Addr().String()})
+	return s.writeAddrFile()
+}
+
+// startExpiry runs the store's own work: expired sessions out, memory back.
+func (s *Service) startExpiry() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { s.store.Run(ctx) })
+	s.onStop("end expiry", func(context.Context) error {
+		cancel()
+		wg.Wait()
+		return nil
+	})
+}
+
+func (s *Service) startStatus(l net.Listener) {
+	srv := s.statusServer()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("status listener failed", "error", err)
+		}
+	})
+	s.onStop("close the status listener", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, statusGrace)
+		defer cancel()
+		if err := srv.Shutdown(ctx); err != nil {
+			srv.Close()
+		}
+		wg.Wait()
+		return nil
+	})
+}
+
+func (s *Service) startAccepting(l net.Listener) {
+	loop := newAcceptLoop(l, s.conns)
+	var wg sync.WaitGroup
+	wg.Go(loop.run)
+	s.onStop("stop accepting web servers", func(context.Context) error {
+		err := loop.stop()
+		wg.Wait()
+		return err
+	})
+}
+
+// writeAddrFile tells scripts the addresses. It writes beside the file and renames, so that nobody reads half of it.
+func (s *Service) writeAddrFile() error {
+	if s.o.AddrFile == "" {
+		return nil
+	}
+	line, err := json.Marshal(s.Addrs())
+	if err != nil {
+		return fmt.Errorf("write addresses: %w", err)
+	}
+	written := s.o.AddrFile + ".new"
+	if err := os.WriteFile(written, append(line, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write addresses: %w", err)
+	}
+	if err := os.Rename(written, s.o.AddrFile); err != nil {
+		os.Remove(written)
+		return fmt.Errorf("write addresses: %w", err)
+	}
+	return nil
+}
+
+// Addrs are the addresses that the node listens on. Valid after Start.
+func (s *Service) Addrs() Addrs {
+	if addrs := s.addrs.Load(); addrs != nil {
+		return *addrs
+	}
+	return Addrs{}
+}
+
+// ServeConn serves one web server's connection until it ends, and closes it. It needs no Start, and Stop ends it.
+func (s *Service) ServeConn(nc net.Conn) {
+	c, err := s.conns.admit(nc)
+	if err != nil {
+		nc.Close()
+		return
+	}
+	s.conns.serve(c)
+}
+
+// Stop stops accepting, lets requests in flight finish, and frees everything. It takes StopTimeout and half a second at
+// most. The second call returns what the first did.
+func (s *Service) Stop() error {
+	s.stopping.Store(true) // before the lock: /readyz is to say so at once
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopLocked()
+}
+
+// closeStore comes last. A store that is still in use stays open: its memory would be pulled away from under a request, and
+// the process is about to end anyway.
+func (s *Service) closeStore(context.Context) error {
+	if n := s.conns.count(); n > 0 {
+		return fmt.Errorf("%d requests are still using it", n)
+	}
+	s.metrics.forgetStore() // a scrape may have outlived the status listener
+	s.store.Close()
+	return nil
+}
