@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -169,6 +170,41 @@ func FuzzDecodeKey(f *testing.F) {
 		}
 		if want := decodeKeySlowly(target); string(got) != want {
 			t.Errorf("DecodeKey(%q) = %q, want %q", target, got, want)
+		}
+	})
+}
+
+// A parser remembers what the targets of a connection have in common. That must never show.
+func FuzzKeys(f *testing.F) {
+	for _, pair := range [][2]string{
+		{target, target},
+		{target, strings.Replace(target, "%2fb", "%2fc", 1)},
+		{target, strings.ReplaceAll(target, "%2f", "%2F")},
+		{target, target + "%2f"},
+		{target[:len(target)/2], target},
+		{key, "/" + key},
+		{"//a", "//a%2fb"},
+		{"%2f", "//"},
+		{"%ff%2fa", "%ff%2f%82"},
+		{"%ud83d%2f%ude00", "%ud83d%2f%ude00x"},
+		{"%%2fa", "%%2fb"},
+		{"%u00%2fa", "%u00%2f"},
+	} {
+		f.Add([]byte(pair[0]), []byte(pair[1]))
+	}
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		if bytes.ContainsAny(slices.Concat(first, second), "\n") {
+			return // not one line
+		}
+		p := wire.NewParser(wire.Limits{})
+		for _, target := range [][]byte{first, second, first, second, second} {
+			var req wire.Request
+			if n, _ := p.Parse(fmt.Appendf(nil, "GET %s HTTP/1.1\n\n", target), &req); n == 0 {
+				return // no target
+			}
+			if want := wire.DecodeKey(nil, target); !bytes.Equal(req.Key, want) {
+				t.Fatalf("target %q after %q: key %q, want %q", target, first, req.Key, want)
+			}
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -22,6 +23,11 @@ func DecodeKey(dst, target []byte) []byte {
 	if len(target) > 1 && target[0] == '/' && target[1] == '/' {
 		target = target[1:]
 	}
+	return decode(dst, target)
+}
+
+// decode is DecodeKey for a target's part that begins anywhere.
+func decode(dst, target []byte) []byte {
 	start := len(dst)
 	dst = unescape(slices.Grow(dst, len(target)), target)
 	if !utf8.Valid(dst[start:]) {
@@ -29,6 +35,35 @@ func DecodeKey(dst, target []byte) []byte {
 	}
 	return dst
 }
+
+// keyDecoder decodes one target after the other. Those of a connection are mostly of one application and differ in the
+// session id alone, so what stands before the id is decoded once.
+type keyDecoder struct {
+	key    []byte // of the latest target
+	app    []byte // its application's part as sent, up to and with the last "%2f"; empty if it has none
+	appKey int    // the length of what app decodes to, at key's start
+}
+
+// decode is DecodeKey into d.key. Cutting a target behind an escaped slash changes nothing: no escape reaches over a "%",
+// no UTF-8 sequence over a slash.
+func (d *keyDecoder) decode(target []byte) {
+	if !bytes.HasPrefix(target, d.app) || bytes.Contains(target[len(d.app):], escapedSlash) {
+		d.app = d.app[:0]
+		if i := bytes.LastIndex(target, escapedSlash); i >= 0 {
+			d.app = append(d.app, target[:i+len(escapedSlash)]...)
+		}
+		d.key = DecodeKey(d.key[:0], d.app)
+		d.appKey = len(d.key)
+	}
+	if len(d.app) == 0 { // unescaped, as .NET 1.x sends it: the two slashes at the start are still to be seen to
+		d.key = DecodeKey(d.key[:0], target)
+		return
+	}
+	d.key = decode(d.key[:d.appKey], target[len(d.app):])
+}
+
+// escapedSlash is a slash as web servers spell it.
+var escapedSlash = []byte("%2f")
 
 // unescape appends target with its escapes undone; it never grows a target. Stretches without one are copied whole.
 func unescape(dst, target []byte) []byte {

@@ -82,10 +82,10 @@ const (
 )
 
 // Parser reads request heads from one connection's bytes. It costs no memory per request: the one thing it keeps is
-// the decoded key, in a buffer that it reuses. Not for concurrent use.
+// the decoded key, in buffers that it reuses. Not for concurrent use.
 type Parser struct {
 	limits Limits
-	key    []byte
+	key    keyDecoder
 	head   head
 }
 
@@ -221,7 +221,7 @@ func (p *Parser) requestLine(line []byte) error {
 	}
 	p.head.op = op
 	p.head.close = http10
-	p.key = DecodeKey(p.key[:0], target)
+	p.key.decode(target)
 	return nil
 }
 
@@ -311,7 +311,7 @@ func (p *Parser) finish(req *Request) (int, error) {
 		return 0, ErrNoContentLength
 	}
 	*req = Request{
-		Key:           p.key,
+		Key:           p.key.key,
 		ContentLength: int(h.contentLength.value),
 		Cookie:        h.cookie(),
 		Close:         h.close,
