@@ -1,0 +1,234 @@
+package bench
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// TestMain lets the test binary be the program that the bench starts again as floor and as server.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == "bench" && os.Args[2] == "floor" {
+		size, _ := strconv.Atoi(os.Args[4])
+		if err := ServeFloor(os.Stdin, os.Stdout, size); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "serve" {
+		serveFake()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// serveFake is "statemesh serve" as far as the bench uses it.
+func serveFake() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	go newFake().accept(l)
+	for i, arg := range os.Args {
+		if arg == "--addr-file" {
+			text, _ := json.Marshal(map[string]string{"state": l.Addr().String()})
+			os.WriteFile(os.Args[i+1], text, 0o600)
+		}
+	}
+	io.Copy(io.Discard, os.Stdin)
+}
+
+// fake is a state service: a map behind a mutex.
+type fake struct {
+	addr string
+	http bool // answer HTTP/1.1 200 OK
+	// pieces: answers are written in two halves.
+	pieces bool
+
+	mu       sync.Mutex // guards what follows
+	sessions map[string]*fakeSession
+	seen     int
+	until    int // requests; then enough is called
+	enough   func()
+	// spoil, if not nil, may spoil an answer, or close the connection instead by returning an error.
+	spoil func(f *fake, r *fakeRequest, answer string) (string, error)
+	conns map[net.Conn]bool
+}
+
+type fakeSession struct {
+	body   string
+	before string // the body before
+	locked bool
+	cookie int
+}
+
+type fakeRequest struct {
+	op, key, body string
+	cookie        int // -1: none
+}
+
+func newFake() *fake {
+	return &fake{sessions: make(map[string]*fakeSession), conns: make(map[net.Conn]bool)}
+}
+
+// startFake runs a fake until the test ends.
+func startFake(t *testing.T) *fake {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFake()
+	f.addr = l.Addr().String()
+	var wg sync.WaitGroup
+	wg.Go(func() { f.accept(l) })
+	t.Cleanup(func() {
+		l.Close()
+		f.mu.Lock()
+		for nc := range f.conns {
+			nc.Close()
+		}
+		f.mu.Unlock()
+		wg.Wait()
+	})
+	return f
+}
+
+func (f *fake) accept(l net.Listener) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		nc, err := l.Accept()
+		if err != nil {
+			return
+		}
+		f.mu.Lock()
+		f.conns[nc] = true
+		f.mu.Unlock()
+		wg.Go(func() { f.serve(nc) })
+	}
+}
+
+func (f *fake) serve(nc net.Conn) {
+	defer func() {
+		nc.Close()
+		f.mu.Lock()
+		delete(f.conns, nc)
+		f.mu.Unlock()
+	}()
+	in := bufio.NewReader(nc)
+	for {
+		r, err := readFakeRequest(in)
+		if err != nil {
+			return
+		}
+		answer, err := f.answer(r)
+		if f.pieces {
+			io.WriteString(nc, answer[:len(answer)/2])
+			runtime.Gosched()
+			answer = answer[len(answer)/2:]
+		}
+		if _, werr := io.WriteString(nc, answer); err != nil || werr != nil {
+			return
+		}
+	}
+}
+
+func readFakeRequest(in *bufio.Reader) (*fakeRequest, error) {
+	line, err := in.ReadString('\n')
+	if err != nil {
+		return nil, err
+	}
+	parts := strings.Split(strings.TrimSuffix(line, "\r\n"), " ")
+	if len(parts) != 3 || parts[2] != "HTTP/1.1" {
+		return nil, errors.New("bad request line")
+	}
+	r := &fakeRequest{op: parts[0], key: parts[1], cookie: -1}
+	length := 0
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return nil, err
+		}
+		name, value, found := strings.Cut(strings.TrimSuffix(line, "\r\n"), ":")
+		if !found {
+			break
+		}
+		switch name {
+		case "Exclusive":
+			r.op = strings.TrimSpace(value)
+		case "LockCookie":
+			r.cookie, _ = strconv.Atoi(value)
+		case "Content-Length":
+			length, _ = strconv.Atoi(value)
+		}
+	}
+	body := make([]byte, length)
+	_, err = io.ReadFull(in, body)
+	r.body = string(body)
+	return r, err
+}
+
+func (f *fake) answer(r *fakeRequest) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seen++; f.seen == f.until {
+		f.enough()
+	}
+	answer := f.respond(r)
+	if f.http {
+		answer = "HTTP/1.1 " + answer
+	}
+	if f.spoil != nil {
+		return f.spoil(f, r, answer)
+	}
+	return answer, nil
+}
+
+func (f *fake) respond(r *fakeRequest) string {
+	s := f.sessions[r.key]
+	switch {
+	case s == nil && r.op == "PUT":
+		f.sessions[r.key] = &fakeSession{body: r.body, cookie: 1}
+		return fakeAnswer("200 OK", "", "")
+	case s == nil:
+		return fakeAnswer("404 Not Found", "", "")
+	case s.locked && r.op != "HEAD" && (r.op == "GET" || r.op == "acquire" || r.cookie != s.cookie):
+		return fakeAnswer("423 Locked", fmt.Sprintf("LockDate: 1\r\nLockAge: 0\r\nLockCookie: %d\r\n", s.cookie), "")
+	}
+	switch r.op {
+	case "GET":
+		return fakeAnswer("200 OK", "Timeout: 20\r\n", s.body)
+	case "acquire":
+		s.locked = true
+		s.cookie++
+		return fakeAnswer("200 OK", fmt.Sprintf("LockCookie: %d\r\nTimeout: 20\r\n", s.cookie), s.body)
+	case "release":
+		s.locked = false
+	case "PUT":
+		s.locked, s.before, s.body = false, s.body, r.body
+	case "DELETE":
+		delete(f.sessions, r.key)
+	}
+	return fakeAnswer("200 OK", "", "")
+}
+
+func fakeAnswer(status, headers, body string) string {
+	return fmt.Sprintf("%s\r\nX-AspNet-Version: 4.0.30319\r\n%sCache-Control: private\r\nContent-Length: %d\r\n\r\n%s", status, headers, len(body), body)
+}
+
+// count is the number of sessions held.
+func (f *fake) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.sessions)
+}

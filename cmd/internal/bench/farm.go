@@ -1,0 +1,236 @@
+// Package bench plays a web farm against a state service, any that speaks the protocol, and judges its answers and its speed.
+//
+// A [Farm] is a number of connections, each with sessions of its own, for which it asks as pages do:
+//
+//	Fill     every session is stored once                                  fill.go
+//	Run      pages, one at a time on a connection, each answer checked     page.go, conn.go
+//	Empty    every session is removed
+//
+// Nothing of what the server is built from is used here, so that the two cannot be wrong in the same way. The farm shares the
+// machine with the server it measures: a request is put together in place, sent in one write, and its answer checked where it was
+// read, without allocating.
+//
+// [Main] is the command: one run against one service, or rounds that alternate between the service and the floor (floor.go), a
+// server that does nothing but read requests and write canned answers, and so shows what the machine can do at all (compare.go).
+// What it starts runs in child processes (child.go), each side held to a core of its own (pin_linux.go).
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// ErrUsage is what errors.Is finds in an error about what the bench was asked to do, as opposed to what happened when it did it.
+var ErrUsage = errors.New("usage")
+
+// usageError is an ErrUsage that says what is wrong, and nothing else.
+type usageError string
+
+func (e usageError) Error() string        { return string(e) }
+func (e usageError) Is(target error) bool { return target == ErrUsage }
+
+func usagef(format string, args ...any) error { return usageError(fmt.Sprintf(format, args...)) }
+
+const (
+	// answerTimeout is ASP.NET's stateNetworkTimeout: a web server gives up after it.
+	answerTimeout = 10 * time.Second
+	dialTimeout   = 5 * time.Second
+	redialPause   = 100 * time.Millisecond
+	// pollPause is how long a page waits that meets another's lock. (ASP.NET waits 500 ms, which would leave the service idle.)
+	pollPause = time.Millisecond
+)
+
+// FarmOptions say what a farm does.
+type FarmOptions struct {
+	Addrs    []string // Required: the service's nodes. Connections are spread over them.
+	Conns    int      // Required.
+	Sessions int      // Required, unless Mix is Create. At least one a connection, unless they are Shared.
+	Size     Size     // Required: of bodies, in bytes, at least 16
+	Mix      Mix      // Default RW
+	Minutes  int      // until an unused session expires. Default 20
+	App      string   // the web application's AppDomainAppId. Default /LM/W3SVC/1/ROOT
+	Seed     uint64   // decides ids and bodies: farms that share a service need different ones
+	Shared   bool     // any connection may ask for any session, and waits for those that others have locked
+	Rate     float64  // pages a second, whatever the service makes of them. Default 0: as many as it can take
+	Depth    int      // Sets in flight on a connection in Fill. Default 1: as web servers do; only ours is known to like more
+
+	// canned: the service is the floor, whose bodies are all that of session 0 and whose cookies are all the same.
+	canned bool
+}
+
+func (o *FarmOptions) validate() error {
+	if o.Minutes == 0 {
+		o.Minutes = 20
+	}
+	if o.App == "" {
+		o.App = "/LM/W3SVC/1/ROOT"
+	}
+	if o.Depth == 0 {
+		o.Depth = 1
+	}
+	switch {
+	case len(o.Addrs) == 0:
+		return usagef("no address")
+	case o.Conns < 1 || o.Conns > 60000:
+		return usagef("--conns: %d is not in 1 to 60000", o.Conns)
+	case o.Sessions < 1 && o.Mix != Create || o.Sessions > 1<<30:
+		return usagef("--sessions: %d is not in 1 to %d", o.Sessions, 1<<30)
+	case o.Sessions < o.Conns && o.Mix != Create && !o.Shared:
+		return usagef("--sessions: %d are too few for %d connections with sessions of their own", o.Sessions, o.Conns)
+	case o.Size.Min < headerLen || o.Size.Max < o.Size.Min || o.Size.Max > maxResponseBody:
+		return usagef("--size: %v is not in %d to %d", o.Size, headerLen, maxResponseBody)
+	case o.Minutes < 1 || o.Minutes > 525600:
+		return usagef("--timeout: %d is not in 1 to 525600 minutes", o.Minutes)
+	case len(o.App) > 1000:
+		return usagef("--app: longer than 1000 bytes")
+	case o.Rate < 0:
+		return usagef("--rate: %v is negative", o.Rate)
+	case o.Depth < 1:
+		return usagef("depth: %d is not positive", o.Depth)
+	}
+	return nil
+}
+
+// Farm is a web farm.
+type Farm struct {
+	o      FarmOptions
+	conns  []*conn
+	ledger []entry
+	faults faultLog
+	start  time.Time
+
+	stop atomic.Bool // ends the Run under way after the pages in flight
+}
+
+// NewFarm makes a farm. It opens no connection.
+func NewFarm(o FarmOptions) (*Farm, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	f := &Farm{o: o, ledger: make([]entry, o.Sessions), start: time.Now()}
+	for i := range o.Conns {
+		first, end := o.Sessions*i/o.Conns, o.Sessions*(i+1)/o.Conns
+		f.conns = append(f.conns, &conn{
+			f:        f,
+			index:    i,
+			node:     o.Addrs[i%len(o.Addrs)],
+			first:    uint32(first),
+			sessions: uint32(end - first),
+			random:   rand.New(rand.NewPCG(o.Seed, uint64(i))),
+			requests: newRequests(o.App, o.Size.Max),
+			in:       make([]byte, o.Size.Max+4096),
+			pages:    hdrhistogram.New(lowestLatency, highestLatency, latencyDigits),
+			trips:    hdrhistogram.New(lowestLatency, highestLatency, latencyDigits),
+		})
+	}
+	return f, nil
+}
+
+// clock is the time since the farm was made. (Cheaper than time.Now, which reads two clocks.)
+func (f *Farm) clock() time.Duration { return time.Since(f.start) }
+
+// Dial connects.
+func (f *Farm) Dial(ctx context.Context) error {
+	for _, c := range f.conns {
+		if err := c.dial(ctx); err != nil {
+			return fmt.Errorf("cannot reach a state service at %s: %w\nIs it running? Ours starts with: statemesh serve; Microsoft's with: net start aspnet_state", c.node, rootOf(err))
+		}
+	}
+	return nil
+}
+
+// rootOf strips what net wraps around an error: the address again, and the name of the system call.
+func rootOf(err error) error {
+	var op *net.OpError
+	for errors.As(err, &op) {
+		err = op.Err
+	}
+	return err
+}
+
+// Close closes the connections.
+func (f *Farm) Close() {
+	for _, c := range f.conns {
+		c.close()
+	}
+}
+
+// Run asks for pages until duration has passed after warmup, or ctx ends, and returns what was measured after warmup. It may be
+// called again.
+func (f *Farm) Run(ctx context.Context, warmup, duration time.Duration, p *Progress) *Result {
+	f.stop.Store(false)
+	unhook := context.AfterFunc(ctx, f.interrupt)
+	begin := f.clock() + warmup
+	end := begin + duration
+	cpu := newCPUMeter(selfPID)
+	done := p.watch(func() string { return f.progress(begin, end) })
+	f.each(func(c *conn) error {
+		c.run(begin, end)
+		return nil
+	})
+	done()
+	if !unhook() {
+		end = min(end, f.clock())
+	}
+	r := f.result(end - begin)
+	r.ClientBusy = cpu.busy()
+	return r
+}
+
+// interrupt ends a Run: pages in flight have a second left.
+func (f *Farm) interrupt() {
+	f.stop.Store(true)
+	for _, c := range f.conns {
+		c.hurry()
+	}
+}
+
+// each runs do for all connections at once and returns the first error.
+func (f *Farm) each(do func(c *conn) error) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(f.conns))
+	for i, c := range f.conns {
+		wg.Go(func() { errs[i] = do(c) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// done is the number of pages or, while filling, of sessions.
+func (f *Farm) done() (n uint64) {
+	for _, c := range f.conns {
+		n += c.done.Load()
+	}
+	return n
+}
+
+// Resize makes bodies stored from now on of another size. BodyBytes is right again once all have been rewritten.
+func (f *Farm) Resize(size Size) {
+	f.o.Size = size
+	for _, c := range f.conns {
+		c.requests = newRequests(f.o.App, size.Max)
+	}
+}
+
+// BodyBytes is the sum of the lengths of the bodies last stored by Fill, Rewrite and Run.
+func (f *Farm) BodyBytes() (sum int64) {
+	for s := range f.ledger {
+		if v := f.ledger[s].version.Load(); v > 0 {
+			sum += int64(f.o.Size.of(f.o.Seed, uint32(s), v))
+		}
+	}
+	return sum
+}

@@ -1,0 +1,356 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"time"
+)
+
+// Mix says what the pages do.
+type Mix string
+
+const (
+	RW       Mix = "rw"       // read and write: GetExclusive, then Set with its cookie
+	ReadOnly Mix = "readonly" // Get
+	Typical  Mix = "typical"  // 60 % rw, 25 % readonly, 10 % rw that change nothing (ReleaseExclusive), 5 % without session (HEAD)
+	Create   Mix = "create"   // Set of a session that is new
+)
+
+// Mixes are all there are.
+var Mixes = []Mix{RW, ReadOnly, Typical, Create}
+
+// ParseMix reads one of Mixes.
+func ParseMix(text string) (Mix, error) {
+	if mix := Mix(text); slices.Contains(Mixes, mix) {
+		return mix, nil
+	}
+	return "", usagef("--mix: there is no %q, only %s", text, Mixes)
+}
+
+// run asks for pages until end, and measures those that begin at begin or later.
+func (c *conn) run(begin, end time.Duration) {
+	c.pages.Reset()
+	c.trips.Reset()
+	c.polls, c.sent, c.received = 0, 0, 0
+	c.done.Store(0)
+	c.armed = -time.Hour
+	if c.nc == nil && !c.redial(end) {
+		return
+	}
+	schedule := c.schedule()
+	for c.now = c.f.clock(); ; {
+		start := schedule.next(c, end)
+		if start >= end || c.f.stop.Load() {
+			return
+		}
+		c.measuring = start >= begin
+		session := c.pick()
+		c.held = noCookie
+		if err := c.page(session); err != nil {
+			if c.f.o.Mix == Create {
+				c.created-- // it has not been created
+			}
+			c.mend(session, err, end)
+			c.now = c.f.clock()
+			continue
+		}
+		if c.measuring {
+			record(c.pages, c.now-start)
+		}
+		c.done.Add(1)
+	}
+}
+
+// schedule is when a connection's pages begin: at the farm's rate, or each when the one before has ended.
+type schedule struct {
+	interval, due time.Duration
+}
+
+func (c *conn) schedule() schedule {
+	if c.f.o.Rate == 0 {
+		return schedule{}
+	}
+	interval := time.Duration(float64(len(c.f.conns)) / c.f.o.Rate * float64(time.Second))
+	return schedule{interval, c.f.clock() + time.Duration(c.random.Int64N(int64(interval)+1))}
+}
+
+// next returns when the next page begins. A page that the one before has held up began when it was due: its user has waited.
+func (s *schedule) next(c *conn, end time.Duration) time.Duration {
+	if s.interval == 0 {
+		return c.now
+	}
+	start := min(s.due, end)
+	s.due += s.interval
+	for start > c.now && !c.f.stop.Load() {
+		time.Sleep(min(start-c.now, redialPause))
+		c.now = c.f.clock()
+		if c.now >= start {
+			return c.now
+		}
+	}
+	return start
+}
+
+func (c *conn) pick() uint32 {
+	switch {
+	case c.f.o.Mix == Create:
+		c.created++
+		return c.newSession(c.created - 1)
+	case c.f.o.Shared:
+		return c.random.Uint32N(uint32(len(c.f.ledger)))
+	default:
+		return c.first + c.random.Uint32N(c.sessions)
+	}
+}
+
+// newSession is the i-th session that pages on this connection create.
+func (c *conn) newSession(i uint32) uint32 {
+	return uint32(len(c.f.ledger)) + i*uint32(len(c.f.conns)) + uint32(c.index)
+}
+
+func (c *conn) page(session uint32) error {
+	mix := c.f.o.Mix
+	if mix == Typical {
+		return c.typicalPage(session)
+	}
+	switch mix {
+	case ReadOnly:
+		return c.readPage(session)
+	case Create:
+		return c.createPage(session)
+	default:
+		return c.writePage(session)
+	}
+}
+
+func (c *conn) typicalPage(session uint32) error {
+	switch dice := c.random.Uint32N(100); {
+	case dice < 60:
+		return c.writePage(session)
+	case dice < 85:
+		return c.readPage(session)
+	case dice < 95:
+		return c.unchangedPage(session)
+	default:
+		return c.sessionlessPage(session)
+	}
+}
+
+func (c *conn) writePage(session uint32) error {
+	if err := c.acquireLock(session); err != nil {
+		return err
+	}
+	return c.store(session, c.held)
+}
+
+func (c *conn) unchangedPage(session uint32) error {
+	if err := c.acquireLock(session); err != nil {
+		return err
+	}
+	if err := c.exchange(c.releaseOf(&c.id, c.held), "ReleaseExclusive"); err != nil {
+		return err
+	}
+	return c.expectOK("ReleaseExclusive", session)
+}
+
+func (c *conn) readPage(session uint32) error {
+	e := &c.f.ledger[session]
+	oldest := e.version.Load()
+	if err := c.poll(c.get.to(c.identify(session)), "Get"); err != nil {
+		return err
+	}
+	if err := c.expectOK("Get", session); err != nil {
+		return err
+	}
+	return c.checkBody(session, oldest, e.version.Load())
+}
+
+func (c *conn) sessionlessPage(session uint32) error {
+	if err := c.exchange(c.touch.to(c.identify(session)), "ResetTimeout"); err != nil {
+		return err
+	}
+	return c.expectOK("ResetTimeout", session)
+}
+
+func (c *conn) createPage(session uint32) error {
+	return c.storeAgain(session, 0)
+}
+
+// acquireLock gets a session with its lock, whose cookie is then in held.
+func (c *conn) acquireLock(session uint32) error {
+	if err := c.poll(c.acquire.to(c.identify(session)), "GetExclusive"); err != nil {
+		return err
+	}
+	if err := c.expectOK("GetExclusive", session); err != nil {
+		return err
+	}
+	c.held = c.answer.cookie
+	e := &c.f.ledger[session]
+	last := e.cookie.Load()
+	e.cookie.Store(c.held)
+	if c.held <= last && !c.f.o.canned {
+		return faultf(badCookie, "GetExclusive of session %d was answered cookie %d after %d", session, c.held, last)
+	}
+	// Nobody else can have written since: we have the lock.
+	version := e.version.Load()
+	return c.checkBody(session, version, version)
+}
+
+// store writes a session's next version.
+func (c *conn) store(session uint32, cookie int32) error {
+	c.f.ledger[session].version.Add(1) // before it is sent: whoever reads it then must not think it is too new
+	return c.storeAgain(session, cookie)
+}
+
+// storeAgain writes a session's version as the ledger has it.
+func (c *conn) storeAgain(session uint32, cookie int32) error {
+	if err := c.exchange(c.setRequest(session, c.f.o.Minutes, cookie), "Set"); err != nil {
+		return err
+	}
+	return c.expectOK("Set", session)
+}
+
+// setRequest is the Set of a session's version as the ledger has it.
+func (c *conn) setRequest(session uint32, minutes int, cookie int32) []byte {
+	o := &c.f.o
+	version := uint32(1) // of those that pages create
+	if int(session) < len(c.f.ledger) {
+		version = c.f.ledger[session].version.Load()
+	}
+	n := o.Size.of(o.Seed, session, version)
+	c.bodyOf(n, o.Seed, session, version)
+	return c.setOf(c.identify(session), n, minutes, cookie)
+}
+
+// poll is exchange for a Get that other connections' locks may hold up.
+func (c *conn) poll(req []byte, doing string) error {
+	for giveUp := c.now + answerTimeout; ; {
+		err := c.exchange(req, doing)
+		if err != nil || c.answer.status != 423 || !c.f.o.Shared || c.now > giveUp {
+			return err
+		}
+		c.polls++
+		time.Sleep(pollPause)
+		c.now = c.f.clock()
+	}
+}
+
+func (c *conn) expectOK(doing string, session uint32) error {
+	if c.answer.status != 200 {
+		return statusFault(doing, session, c.answer.status)
+	}
+	return nil
+}
+
+// checkBody compares the body that was read with that of a version from oldest to newest.
+func (c *conn) checkBody(session, oldest, newest uint32) error {
+	version, seed := newest, c.f.o.Seed
+	if oldest != newest && len(c.body) >= headerLen {
+		_, version, _ = stampOf(c.body)
+		version = min(max(version, oldest), newest)
+	}
+	n := c.f.o.Size.of(seed, session, version)
+	want := c.expected(n, seed, session, version)
+	if bytes.Equal(c.body, want) {
+		return nil
+	}
+	return bodyFault(c.body, want, session)
+}
+
+// expected is the body that an answer should have.
+func (c *conn) expected(n int, seed uint64, session, version uint32) []byte {
+	if c.f.o.canned {
+		session, version, seed = 0, 0, 0
+	}
+	return c.bodyOf(n, seed, session, version)
+}
+
+// bodyFault says what is wrong with a body.
+func bodyFault(got, want []byte, session uint32) error {
+	if len(got) < headerLen {
+		return faultf(wrongLength, "session %d has %d bytes, want %d", session, len(got), len(want))
+	}
+	gotSession, gotVersion, gotSeed := stampOf(got)
+	_, version, seed := stampOf(want)
+	switch {
+	case gotSession != session || gotSeed != seed:
+		return faultf(wrongSession, "session %d has a body that was not stored under its key", session)
+	case gotVersion < version:
+		return faultf(lostUpdate, "session %d has version %d, but version %d was stored", session, gotVersion, version)
+	case gotVersion > version:
+		return faultf(wrongBody, "session %d has version %d, but only version %d was stored", session, gotVersion, version)
+	case len(got) != len(want):
+		return faultf(wrongLength, "session %d version %d has %d bytes, want %d", session, version, len(got), len(want))
+	}
+	at := 0
+	for got[at] == want[at] {
+		at++
+	}
+	return faultf(wrongBody, "session %d version %d differs from byte %d on", session, version, at)
+}
+
+// mend counts a fault and makes its session and the connection fit for use again, so that one fault is counted once.
+func (c *conn) mend(session uint32, err error, end time.Duration) {
+	if c.f.stop.Load() && brokenConnection(err) {
+		return // cut short by interrupt: no fault
+	}
+	c.measuring = false
+	for {
+		f, isFault := err.(*fault)
+		if !isFault {
+			f = faultf(closed, "%v", err)
+		}
+		c.f.faults.add(f)
+		if brokenConnection(err) && !c.redial(end) {
+			return
+		}
+		err = c.restore(session)
+		if err == nil || !brokenConnection(err) || c.over(end) {
+			return
+		}
+	}
+}
+
+func (c *conn) over(end time.Duration) bool { return c.f.stop.Load() || c.f.clock() >= end }
+
+// redial connects again; false if there is no connection until end.
+func (c *conn) redial(end time.Duration) bool {
+	c.close()
+	for {
+		err := c.dial(context.Background())
+		if err == nil {
+			return true
+		}
+		c.f.faults.add(faultf(unreachable, "%s: %v", c.node, rootOf(err)))
+		if c.over(end) {
+			return false
+		}
+		time.Sleep(redialPause)
+	}
+}
+
+// restore stores a session again that gave a wrong answer: a session of our own anew, whatever state it is in. One that others use
+// only gets the write that its lock is for, which is harmless if the lock has ended.
+func (c *conn) restore(session uint32) error {
+	o := &c.f.o
+	switch {
+	case o.Mix == Create:
+		return nil
+	case o.Shared && c.held == noCookie:
+		return nil
+	case o.Shared:
+		return c.storeAgain(session, c.held)
+	}
+	c.identify(session)
+	if err := c.exchange(c.removeOf(&c.id, 0), "Remove"); err != nil {
+		return err
+	}
+	if c.answer.status == 423 {
+		if err := c.exchange(c.removeOf(&c.id, c.answer.cookie), "Remove"); err != nil {
+			return err
+		}
+	}
+	c.f.ledger[session].cookie.Store(0)
+	return c.storeAgain(session, 0)
+}

@@ -1,0 +1,10 @@
+//go:build !windows
+
+package main
+
+import "syscall"
+
+const (
+	errAddrInUse     = syscall.EADDRINUSE
+	errAddrForbidden = syscall.EACCES
+)
