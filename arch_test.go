@@ -17,14 +17,15 @@ var mayImport = map[string][]string{
 	"wire":    {},
 	"session": {},
 	"config":  {},
-	"service": {"session", "wire"},
+	"cluster": {"session", "wire"},
+	"service": {"cluster", "session", "wire"},
 	"cmd":     {"config", "service"},
 }
 
 // onlyIn says which folders may know a library of others: each knows one part of the product's surroundings.
 var onlyIn = map[string][]string{
 	"github.com/hashicorp/hcl/v2":         {"config"},
-	"github.com/hashicorp/go-hclog":       {"service", "cmd"},
+	"github.com/hashicorp/go-hclog":       {"cluster", "service", "cmd"},
 	"github.com/prometheus/client_golang": {"service"},
 	"github.com/spf13/cobra":              {"cmd"},
 }

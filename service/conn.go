@@ -1,8 +1,11 @@
 package service
 
 import (
+	"errors"
+	"io"
 	"net"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,33 +27,81 @@ type handler struct {
 	notices        *notices
 }
 
-// conn is one web server's connection. It belongs to the goroutine that serves it, but for state.
+// conn is one web server's connection. It belongs to whoever serves it, a goroutine of its own or a loop, but for state and interrupt.
 type conn struct {
 	*handler
-	nc       net.Conn
+	remote   net.Addr
 	stopping *atomic.Bool
 	state    atomic.Uint32
+
+	// How it is served: doc.go.
+	loops   *loops     // that may serve it; nil: a goroutine does, to its end
+	mayWait bool       // a goroutine serves it: nc and ops wait if they have to
+	ops     operations // of the store
+	ncMu    sync.Mutex // held to change nc, and by anybody else to close it
+	nc      socket
 
 	// in[r:w] has arrived and not been used. in is base, unless a head needs more room.
 	in, base []byte
 	r, w     int
 
-	// The request under way. All of this is here and not on the stack, where it would escape and cost memory each time.
+	// The request under way. All of this is here and not on the stack: it would escape and cost memory each time, and has to be found
+	// again when a loop comes back to a request.
+	phase  phase
 	parser *wire.Parser
 	req    wire.Request
+	key    session.Key
 	began  time.Duration // when the head was complete
+	left   int           // bytes of the body that have not come
 	body   *session.Body // of a PUT, while it belongs to us; nil if there was no memory for it
-	reply  session.Reply
+	reply  session.Reply // the store's bytes and its turn on the session, until settle
 	resp   wire.Response
+	after  error // why the connection is to end when the answer has been written; nil: it goes on
 
-	head  []byte // of the response
-	parts [2][]byte
-	vec   net.Buffers // over parts
+	head   []byte    // of the response
+	unsent [2][]byte // of the head, and of the body
+	parts  [2][]byte
+	vec    net.Buffers // over parts
 
 	clock clock
 	tally *tally
 	traffic
 }
+
+// socket is what a connection needs of its net.Conn. A loop's has no more.
+type socket interface {
+	io.ReadWriteCloser
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
+
+// operations are the store's. session.Try's never wait, session.Store's may.
+type operations interface {
+	Get(session.Key) session.Reply
+	Acquire(session.Key) session.Reply
+	Unlock(session.Key, int32) session.Reply
+	Set(session.Key, session.Change) session.Reply
+	Remove(session.Key, int32) session.Reply
+	Touch(session.Key) session.Reply
+}
+
+// phase is how far the request under way has come. It only ever grows, until the request has been answered.
+type phase uint8
+
+const (
+	answered  phase = iota // it is over; the next may be waited for
+	awaited                // nothing of it has come
+	inHead                 // its head is being read
+	inBody                 // its body is being read
+	complete               // all of it has come
+	answering              // it has been done, and its answer is being written
+)
+
+// What a loop's connection returns instead of waiting. A goroutine's never does.
+var (
+	errUnready  = errors.New("nothing more has arrived")                  // to be called again when something has
+	errMustWait = errors.New("the request has to wait for somebody else") // to be called again by a goroutine, which may
+)
 
 // A connection's states. Stop may close one that is idle, and nothing else; whoever changes the state first wins.
 const (
@@ -66,12 +117,16 @@ const (
 	headBuffer = 256
 )
 
+// newConn makes a connection that a goroutine may serve.
 func newConn(h *handler, nc net.Conn, stopping *atomic.Bool) *conn {
 	base := make([]byte, readBuffer)
 	return &conn{
 		handler:  h,
-		nc:       nc,
+		remote:   nc.RemoteAddr(),
 		stopping: stopping,
+		mayWait:  true,
+		ops:      h.store,
+		nc:       nc,
 		in:       base,
 		base:     base,
 		parser:   wire.NewParser(h.limits),
@@ -84,16 +139,23 @@ func newConn(h *handler, nc net.Conn, stopping *atomic.Bool) *conn {
 // closeIfIdle closes the connection unless a request is under way.
 func (c *conn) closeIfIdle() {
 	if c.state.CompareAndSwap(connIdle, connClosed) {
-		c.nc.Close()
+		c.interrupt()
 	}
 }
 
-// serve answers requests until there is a reason not to, and closes the connection.
-func (c *conn) serve() {
-	err := c.serveRequests()
-	c.part(err)
+// interrupt closes the connection under the hands of whoever serves it.
+func (c *conn) interrupt() {
+	c.ncMu.Lock()
+	defer c.ncMu.Unlock()
+	if s, ok := c.nc.(interface{ interrupt() }); ok { // a loop's, whose descriptor is the loop's to close
+		s.interrupt()
+		return
+	}
+	c.nc.Close()
 }
 
+// serveRequests answers requests until there is a reason not to. Where loops are about, it also returns, without an error, when a request
+// has been answered and nothing of another has come.
 func (c *conn) serveRequests() (err error) {
 	// A mistake of ours that one request brings out must not end the sessions of everybody else.
 	defer func() {
@@ -105,44 +167,101 @@ func (c *conn) serveRequests() (err error) {
 		if err := c.serveRequest(); err != nil {
 			return err
 		}
+		if c.loops != nil && c.r == c.w {
+			return nil
+		}
 	}
 }
 
-// serveRequest takes one request in, has it done, and answers it.
+// serveRequest takes one request in, has it done, and answers it. In a loop it returns errUnready or errMustWait instead of waiting;
+// called again, it goes on from where it was.
 func (c *conn) serveRequest() error {
-	err := c.readHead()
-	c.began = c.clock.now()
-	if refusal, ok := err.(wire.Refusal); ok {
-		return c.refuseAndEnd(refusal)
+	if c.phase == answered {
+		if err := c.beginRequest(); err != nil {
+			return err
+		}
 	}
-	if err != nil {
+	if c.phase == awaited {
+		if err := c.awaitRequest(); err != nil {
+			return err
+		}
+	}
+	if c.phase == inHead {
+		if err := c.readHead(); err != nil {
+			return err
+		}
+	}
+	if c.phase == inBody {
+		if err := c.readBody(); err != nil {
+			return err
+		}
+	}
+	if c.phase == complete {
+		if err := c.answer(); err != nil {
+			return err
+		}
+	}
+	err := c.send()
+	if err == errMustWait {
 		return err
 	}
-	if err := c.readBody(); err != nil {
-		return err
-	}
-	if c.req.Refused != "" {
-		err = c.refuse(c.req.Refused)
-	} else {
-		err = c.answer()
-	}
-	if err == nil && c.req.Close {
-		err = errAskedToClose
+	c.settle(err == nil)
+	c.count()
+	c.phase = answered
+	if err == nil {
+		err = c.after
 	}
 	return err
 }
 
-// readHead waits for a request and reads its head into req.
-func (c *conn) readHead() error {
-	c.beginRequest()
-	if err := c.awaitRequest(); err != nil {
+// beginRequest makes ready for the next request, if there is to be one.
+func (c *conn) beginRequest() error {
+	c.after = nil
+	if c.r < c.w { // pipelined
+		c.clock.stop()
+		c.phase = inHead
+		if c.stopping.Load() {
+			return errStopping
+		}
+		return nil
+	}
+	c.in, c.r, c.w = c.base, 0, 0
+	c.limitIdling()
+	c.phase = awaited
+	c.state.Store(connIdle)
+	if c.stopping.Load() { // Stop sets this and then looks for idle ones: one of the two sees the other
+		return errStopping
+	}
+	return nil
+}
+
+// awaitRequest returns once something of a request is in the buffer.
+func (c *conn) awaitRequest() error {
+	n, err := c.readWhenIdle(c.in)
+	if err == errUnready {
 		return err
 	}
+	if !c.state.CompareAndSwap(connIdle, connBusy) {
+		return errStopping
+	}
+	c.clock.stop()
+	c.w = n
+	c.phase = inHead
+	return err
+}
+
+// readHead reads the request's head into req.
+func (c *conn) readHead() error {
 	for {
 		n, err := c.parser.Parse(c.in[c.r:c.w], &c.req)
-		if n > 0 || err != nil {
+		if refusal, ok := err.(wire.Refusal); ok {
+			c.refuseAndEnd(refusal)
+			return nil
+		}
+		if n > 0 {
 			c.r += n
-			return err
+			c.beginBody()
+			return nil
 		}
 		c.makeRoom()
 		n, err = c.readMore(c.in[c.w:])
@@ -151,27 +270,6 @@ func (c *conn) readHead() error {
 			return err
 		}
 	}
-}
-
-// awaitRequest returns once something of a request is in the buffer.
-func (c *conn) awaitRequest() error {
-	if c.r < c.w { // pipelined
-		if c.stopping.Load() {
-			return errStopping
-		}
-		return nil
-	}
-	c.in, c.r, c.w = c.base, 0, 0
-	c.state.Store(connIdle)
-	if c.stopping.Load() { // Stop sets this and then looks for idle ones: one of the two sees the other
-		return errStopping
-	}
-	n, err := c.readWhenIdle(c.in)
-	if !c.state.CompareAndSwap(connIdle, connBusy) {
-		return errStopping
-	}
-	c.w = n
-	return err
 }
 
 // makeRoom makes in[w:] longer than nothing. The parser gives up on a head that is longer than MaxHead, so in stays below twice
@@ -188,60 +286,64 @@ func (c *conn) makeRoom() {
 	c.in, c.r = in, 0
 }
 
-// readBody takes the request's body in: a PUT's into memory of the store, any other to be dropped.
-func (c *conn) readBody() error {
-	left := c.req.ContentLength
-	if left == 0 {
-		return nil
+// beginBody makes ready for the request's body: a PUT's goes into memory of the store, any other is dropped.
+func (c *conn) beginBody() {
+	c.began = c.clock.now()
+	c.left = c.req.ContentLength
+	if c.left > 0 && c.req.Op == wire.OpSet {
+		c.body, _ = c.store.NewBody(c.left) // handle sees if there is none
 	}
-	var err error
-	if c.req.Op == wire.OpSet {
-		left, err = c.receiveBody(left)
-	}
-	if err != nil {
-		return err
-	}
-	return c.dropBody(left)
+	c.phase = inBody
 }
 
-// receiveBody fills a Body with n bytes. It returns how many it left unread for lack of memory.
+func (c *conn) readBody() error {
+	if c.body != nil {
+		if err := c.receiveBody(); err != nil {
+			return err
+		}
+	}
+	if err := c.dropBody(); err != nil {
+		return err
+	}
+	c.phase = complete
+	return nil
+}
+
+// receiveBody fills body. It leaves some unread if memory runs out meanwhile.
 //
 // What came along with the head is copied; the rest is read from the socket to where it will be stored, without a stop in the
 // buffer. Asking the kernel for the head alone, to save that copy, would cost a second system call: ten times the copy of
 // a body that fits the buffer.
-func (c *conn) receiveBody(n int) (left int, err error) {
-	if c.body, err = c.store.NewBody(n); err != nil {
-		return n, nil // handle sees that there is none
-	}
-	for left = n; left > 0; {
+func (c *conn) receiveBody() (err error) {
+	for c.left > 0 {
 		next := c.body.Next()
 		if len(next) == 0 {
 			c.discardBody()
-			return left, nil
+			return nil
 		}
 		var got int
 		if c.r < c.w {
 			got = copy(next, c.in[c.r:c.w])
 			c.r += got
 		} else if got, err = c.readMore(next); err != nil {
-			return left, err
+			return err
 		}
 		c.body.Filled(got)
-		left -= got
+		c.left -= got
 	}
-	return 0, nil
+	return nil
 }
 
-// dropBody reads n bytes and forgets them.
-func (c *conn) dropBody(n int) error {
-	buffered := min(n, c.w-c.r)
+// dropBody reads what is left of the body and forgets it.
+func (c *conn) dropBody() error {
+	buffered := min(c.left, c.w-c.r)
 	c.r += buffered
-	for n -= buffered; n > 0; {
-		got, err := c.readMore(c.in[:min(n, len(c.in))]) // nothing is in it, and req does not point into it
+	for c.left -= buffered; c.left > 0; {
+		got, err := c.readMore(c.in[:min(c.left, len(c.in))]) // nothing is in it, and req does not point into it
 		if err != nil {
 			return err
 		}
-		n -= got
+		c.left -= got
 	}
 	return nil
 }
@@ -253,69 +355,74 @@ func (c *conn) discardBody() {
 	}
 }
 
-// answer has the request done and tells the web server how it went.
+// answer has the request done and makes its answer.
 func (c *conn) answer() error {
-	key := session.KeyOf(c.req.Key)
-	delivered := false
+	if c.req.Close {
+		c.after = errAskedToClose
+	}
+	if c.req.Refused != "" {
+		c.refuse(c.req.Refused)
+		return nil
+	}
+	c.key = session.KeyOf(c.req.Key)
 	body := c.body
 	c.body = nil
-	c.reply = c.handle(&c.req, key, body)
-	// A lock must not stay with a web server that never heard of it; and the bytes of the answer are the store's until here.
-	defer func() { c.store.Settle(key, &c.reply, delivered) }()
-
+	c.reply = c.handle(c.ops, &c.req, c.key, body)
+	if c.reply.Outcome == session.Taken {
+		c.body = body // it was not started
+		return errMustWait
+	}
 	c.resp = respond(c.req.Op, &c.reply)
-	err := c.write(c.reply.Body())
-	delivered = err == nil
-	c.count()
+	c.make(c.reply.Body())
 	if c.log.IsTrace() {
 		c.log.Trace("request", "web-server", c.webServer(), "op", c.req.Op.String(),
-			"session", key.Redacted(), "status", c.resp.Status.String())
+			"session", c.key.Redacted(), "status", c.resp.Status.String())
 	}
-	return err
+	return nil
 }
 
-// refuse answers a request that makes no sense.
-func (c *conn) refuse(why wire.Refusal) error {
+// refuse makes the answer to a request that makes no sense.
+func (c *conn) refuse(why wire.Refusal) {
 	c.metrics.badRequest(string(why))
 	c.notices.refused.warn("refused a request", "web-server", c.webServer(), "reason", string(why))
 	c.resp = refused()
-	err := c.write(nil)
-	c.count()
-	return err
+	c.make(nil)
 }
 
-// refuseAndEnd answers bytes that cannot be told apart into requests.
-func (c *conn) refuseAndEnd(why wire.Refusal) error {
+// refuseAndEnd makes the answer to bytes that cannot be told apart into requests.
+func (c *conn) refuseAndEnd(why wire.Refusal) {
+	c.began = c.clock.now()
 	c.req = wire.Request{}
 	c.metrics.badRequest(string(why))
 	c.notices.badBytes.warn("refused bytes that are no request, closing the connection",
 		"web-server", c.webServer(), "reason", string(why))
 	c.resp = refused()
-	if err := c.write(nil); err != nil {
-		return err
-	}
-	c.count()
-	return why
+	c.make(nil)
+	c.after = why
 }
 
-// write sends resp and the body, which goes from the store's memory to the kernel without a copy. An error means that some of
-// it may not have been sent.
-func (c *conn) write(body []byte) error {
+// make makes the answer of resp and a body, which goes from the store's memory to the kernel without a copy.
+func (c *conn) make(body []byte) {
 	c.head = c.format.Append(c.head[:0], &c.resp)
-	if len(body) == 0 {
-		return c.writeSome(c.head)
-	}
-	piece := body[:min(len(body), writePiece)]
-	if err := c.writeBoth(c.head, piece); err != nil {
-		return err
-	}
-	for body = body[len(piece):]; len(body) > 0; body = body[len(piece):] {
-		piece = body[:min(len(body), writePiece)]
-		if err := c.writeSome(piece); err != nil {
+	c.unsent = [2][]byte{c.head, body}
+	c.phase = answering
+}
+
+// send writes what is left of the answer. An error means that some of it may not have been sent.
+func (c *conn) send() error {
+	for len(c.unsent[0])+len(c.unsent[1]) > 0 {
+		if err := c.writeMore(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// settle gives the reply back to the store, whose bytes it holds. A lock must not stay with a web server that never heard of it.
+func (c *conn) settle(delivered bool) {
+	c.unsent = [2][]byte{}
+	c.store.Settle(c.key, &c.reply, delivered)
+	c.reply = session.Reply{}
 }
 
 // count adds the request, as it has been answered, to the figures.

@@ -53,72 +53,78 @@ func TestBodyOfAnyVerbIsSkipped(t *testing.T) {
 
 func TestCloseWhenAsked(t *testing.T) {
 	t.Parallel()
-	n := startNode(t)
-	for _, request := range []string{
-		"GET " + app + "a HTTP/1.0\r\n\r\n",
-		"GET " + app + "a HTTP/1.1\r\nConnection: close\r\n\r\n",
-		"GET " + app + "a HTTP/1.0\r\n\r\n" + get("b"), // with something behind it, which must not spoil the answer
-	} {
-		w := n.dial(t)
-		w.want(404, request)
-		w.wantEnd()
-	}
+	bothWays(t, func(t *testing.T, start starter) {
+		t.Parallel()
+		n := start(t)
+		for _, request := range []string{
+			"GET " + app + "a HTTP/1.0\r\n\r\n",
+			"GET " + app + "a HTTP/1.1\r\nConnection: close\r\n\r\n",
+			"GET " + app + "a HTTP/1.0\r\n\r\n" + get("b"), // with something behind it, which must not spoil the answer
+		} {
+			w := n.dial(t)
+			w.want(404, request)
+			w.wantEnd()
+		}
+	})
 }
 
 func TestGarbage_DisturbsNobodyElse(t *testing.T) {
 	t.Parallel()
-	n := startNode(t)
-	w := n.dial(t)
-	w.want(200, set("a", "0", "body"))
-	garbage := []func(*rand.Rand) string{
-		func(r *rand.Rand) string { return "GET / \x00\r\n\r\n" },
-		func(r *rand.Rand) string {
-			return "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + strings.Repeat("\x80", 500) + "\r\n"
-		},
-		func(r *rand.Rand) string { return "POST / HTTP/1.1\r\n\r\n" },
-		func(r *rand.Rand) string { return "PUT " + app + "a HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n" },
-		func(r *rand.Rand) string {
-			return "PUT " + app + "a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-		},
-		func(r *rand.Rand) string { return strings.Repeat("x", 100_000) },
-		func(r *rand.Rand) string { return strings.Repeat("\r\n", 1_000) },
-		func(r *rand.Rand) string { return set("a", "0", "body")[:r.IntN(150)] },
-		func(r *rand.Rand) string {
-			b := make([]byte, r.IntN(3_000))
-			for i := range b {
-				b[i] = byte(r.Uint32())
-			}
-			return string(b)
-		},
-	}
-	var wg sync.WaitGroup
-	for worker := range uint64(4) {
-		wg.Go(func() {
-			r := rand.New(rand.NewPCG(1, worker))
-			for i := range 100 {
-				nc, err := net.Dial("tcp", n.Addrs().State)
-				if err != nil {
-					t.Error(err)
-					return
+	bothWays(t, func(t *testing.T, start starter) {
+		t.Parallel()
+		n := start(t)
+		w := n.dial(t)
+		w.want(200, set("a", "0", "body"))
+		garbage := []func(*rand.Rand) string{
+			func(r *rand.Rand) string { return "GET / \x00\r\n\r\n" },
+			func(r *rand.Rand) string {
+				return "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + strings.Repeat("\x80", 500) + "\r\n"
+			},
+			func(r *rand.Rand) string { return "POST / HTTP/1.1\r\n\r\n" },
+			func(r *rand.Rand) string { return "PUT " + app + "a HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n" },
+			func(r *rand.Rand) string {
+				return "PUT " + app + "a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+			},
+			func(r *rand.Rand) string { return strings.Repeat("x", 100_000) },
+			func(r *rand.Rand) string { return strings.Repeat("\r\n", 1_000) },
+			func(r *rand.Rand) string { return set("a", "0", "body")[:r.IntN(150)] },
+			func(r *rand.Rand) string {
+				b := make([]byte, r.IntN(3_000))
+				for i := range b {
+					b[i] = byte(r.Uint32())
 				}
-				_, _ = io.WriteString(nc, garbage[i%len(garbage)](r))
-				if i%2 == 0 {
-					nc.(*net.TCPConn).CloseWrite()
-					_, _ = io.Copy(io.Discard, nc)
+				return string(b)
+			},
+		}
+		var wg sync.WaitGroup
+		for worker := range uint64(4) {
+			wg.Go(func() {
+				r := rand.New(rand.NewPCG(1, worker))
+				for i := range 100 {
+					nc, err := net.Dial("tcp", n.Addrs().State)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_, _ = io.WriteString(nc, garbage[i%len(garbage)](r))
+					if i%2 == 0 {
+						nc.(*net.TCPConn).CloseWrite()
+						_, _ = io.Copy(io.Discard, nc)
+					}
+					nc.Close()
 				}
-				nc.Close()
-			}
-		})
-	}
-	for range 500 {
-		cookie := w.want(200, acquire("a")).header("LockCookie")
-		w.want(200, set("a", cookie, "body"))
-	}
-	wg.Wait()
-	w.want(200, get("a"))
-	if got := strings.Count(n.log.String(), "\n"); got > 10 {
-		t.Errorf("400 connections with garbage made %d lines of log:\n%s", got, n.log)
-	}
+			})
+		}
+		for range 500 {
+			cookie := w.want(200, acquire("a")).header("LockCookie")
+			w.want(200, set("a", cookie, "body"))
+		}
+		wg.Wait()
+		w.want(200, get("a"))
+		if got := strings.Count(n.log.String(), "\n"); got > 10 {
+			t.Errorf("400 connections with garbage made %d lines of log:\n%s", got, n.log)
+		}
+	})
 }
 
 // Whoever goes away before the whole answer was handed over holds no lock.
@@ -200,8 +206,11 @@ func (c *panickingConn) SetWriteDeadline(time.Time) error { return nil }
 
 // The steady path costs no memory.
 func TestAllocations(t *testing.T) {
-	n := newNode(t)
-	w := n.pipe(t)
+	t.Run("memory", func(t *testing.T) { testAllocations(t, newNode(t).pipe(t)) })
+	bothWays(t, func(t *testing.T, start starter) { testAllocations(t, start(t).dial(t)) })
+}
+
+func testAllocations(t *testing.T, w *webServer) {
 	body := strings.Repeat("x", 2400)
 	w.want(200, set("a", "0", body))
 	w.want(200, set("page", "0", body))

@@ -15,11 +15,12 @@ var (
 	errStopping = errors.New("the node is stopping")
 )
 
-// connections are the open connections of web servers. Each is served by one goroutine: the accept loop's, which wg counts, or
-// the caller's of ServeConn.
+// connections are the open connections of web servers. Each is served by one goroutine at a time: an event loop's; one of its own,
+// which wg counts; or the caller's of ServeConn.
 type connections struct {
 	*handler
-	max int // 0: any number
+	max   int    // 0: any number
+	loops *loops // nil: none
 
 	wg       sync.WaitGroup
 	stopping atomic.Bool // set under mu; read by every connection between two requests
@@ -51,10 +52,33 @@ func (cs *connections) admit(nc net.Conn) (*conn, error) {
 	return c, nil
 }
 
-// serve serves a connection that was admitted, to its end.
+// start has a connection that was admitted served, by a loop if there is one for it.
+func (cs *connections) start(c *conn) {
+	c.loops = cs.loops
+	if c.loops.take(c) {
+		return
+	}
+	c.loops = nil
+	cs.wg.Go(func() { cs.serve(c) })
+}
+
+// serve serves a connection, to its end or until a loop takes it.
 func (cs *connections) serve(c *conn) {
+	for {
+		if err := c.serveRequests(); err != nil {
+			cs.end(c, err)
+			return
+		}
+		if c.loops.take(c) {
+			return
+		}
+	}
+}
+
+// end ends a connection.
+func (cs *connections) end(c *conn, err error) {
 	defer cs.remove(c)
-	c.serve()
+	c.part(err)
 }
 
 func (cs *connections) remove(c *conn) {
@@ -121,7 +145,7 @@ func (cs *connections) closeAll() int {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	for c := range cs.open {
-		c.nc.Close()
+		c.interrupt()
 	}
 	return len(cs.open)
 }

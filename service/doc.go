@@ -6,15 +6,17 @@
 // A web server keeps a connection for long and sends one request at a time on it, for example to read and lock a session:
 //
 //	accept        listener.go     a connection comes; connections.go admits it or not
-//	serve         conn.go         a goroutine of its own serves it until there is a reason to end
-//	readHead      conn.go         idle until the first byte; from then on the rest has RequestTimeout (patience.go)
-//	readBody      conn.go         a PUT's body is read to where the store will keep it
-//	answer        conn.go
-//	├ handle      handle.go       the operation: session.Store, and nothing else yet
-//	├ respond     respond.go      the outcome becomes a status
-//	├ write       conn.go         head and body, the latter from the store's memory
-//	└ Settle                      if not all of it could be written, the lock is taken back
-//	count         metrics.go
+//	start         connections.go  an event loop serves it, or a goroutine of its own, until there is a reason to end
+//	serveRequest  conn.go
+//	├ await       conn.go         idle until the first byte; from then on the rest has RequestTimeout (patience.go)
+//	├ readHead    conn.go
+//	├ readBody    conn.go         a PUT's body is read to where the store will keep it
+//	├ answer      conn.go
+//	│ ├ handle    handle.go       the operation: session.Store, and nothing else yet
+//	│ └ respond   respond.go      the outcome becomes a status
+//	├ send        conn.go         head and body, the latter from the store's memory
+//	├ settle      conn.go         if not all of it could be written, the lock is taken back
+//	└ count       metrics.go
 //
 // and round again. Errors of the web server end there: a request that makes no sense is answered 400, bytes that are no request
 // are answered 400 and end the connection, and so does silence in the middle of a request. part, in part.go, is where every
@@ -24,6 +26,23 @@
 // connection's struct, deadlines are left where they are while they are good enough (patience.go), and figures are counted apart from
 // Prometheus and added up when it asks (metrics.go).
 //
+// # Two ways to serve, one code
+//
+// On Linux a few event loops serve all connections (loop_linux.go): that takes a third fewer system calls than a goroutine for each, and
+// no switch between goroutines. On other systems, on connections that are not TCP and if Options.GoroutinePerConn says so, each has a
+// goroutine. Both call serveRequest. What differs is the socket and the store's operations that a connection has been given: a
+// goroutine's wait, a loop's return errUnready or errMustWait instead, and serveRequest, called again, goes on from where it was.
+//
+//	accepted ──► in a loop ◄──────────────────────────────── take: the request has been answered, nothing else has come
+//	               │  ▲                                        │
+//	               │  └─ errUnready: until more arrives        │
+//	               │                                           │
+//	               └─ errMustWait ──────────► leave: with a goroutine of its own
+//
+// A connection leaves for three reasons: its answer does not fit into the socket's buffer, another request has its turn on the session
+// (session.Taken), or its last answer must be read before it is closed (linger). It takes its socket along, which then is Go's own
+// poller's; only the descriptor changes.
+//
 // # Start and stop
 //
 // New makes a node, Start lets web servers in. What comes up leaves a named step on a stack; Stop, or a Start that fails, runs
@@ -31,6 +50,7 @@
 //
 //	stop accepting web servers    the listener closes
 //	finish requests in flight     idle connections end at once, the others when they have answered; at StopTimeout, all
+//	end event loops               no connection is left in them
 //	close the status listener     it has said "stopping" since Stop began
 //	end expiry
 //	end connections               only if there was no Start
@@ -39,7 +59,8 @@
 // # Goroutines
 //
 //	the accept loop               1; ended and awaited by "stop accepting"
-//	connections.serve             1 for each connection; by "finish requests"
+//	loop.run                      1 for each processor, on Linux; by "end event loops"
+//	connections.serve             1 for each connection that no loop serves; by "finish requests"
 //	the status listener           1, and net/http's own; by "close the status listener"
 //	session.Store.Run             1; by "end expiry"
 //
@@ -51,5 +72,6 @@
 //   - 400 means that nothing was stored, locked, unlocked or removed.
 //   - A web server holds a lock only if all of the answer that says so was handed to the kernel.
 //   - No session id is in a log line or a metric: session.Key.Redacted stands for it.
+//   - A loop waits for nothing but all of its connections together, and it alone closes their descriptors.
 //   - Memory is taken for bytes that have come, not for those that a Content-Length claims.
 package service

@@ -14,7 +14,7 @@ func TestGolden(t *testing.T) {
 	t.Parallel()
 	for _, c := range conversations(t) {
 		for _, dialect := range []struct{ statusLine, prefix string }{{"bare", ""}, {"http/1.1", "HTTP/1.1 "}} {
-			node := func(t *testing.T, start func(testing.TB, ...func(*service.Options)) *node) *node {
+			node := func(t *testing.T, start starter) *node {
 				t.Parallel()
 				return start(t, func(o *service.Options) { o.StatusLine = dialect.statusLine })
 			}
@@ -32,16 +32,20 @@ func TestGolden(t *testing.T) {
 				}
 			})
 			t.Run(name+"/socket/one connection", func(t *testing.T) {
-				w := node(t, startNode).dial(t)
-				for _, e := range c.exchanges {
-					e.check(t, w.ask(e.request), dialect.prefix)
-				}
+				bothWays(t, func(t *testing.T, start starter) {
+					w := node(t, start).dial(t)
+					for _, e := range c.exchanges {
+						e.check(t, w.ask(e.request), dialect.prefix)
+					}
+				})
 			})
 			t.Run(name+"/socket/connection each", func(t *testing.T) {
-				n := node(t, startNode)
-				for _, e := range c.exchanges {
-					e.check(t, n.dial(t).ask(e.request), dialect.prefix)
-				}
+				bothWays(t, func(t *testing.T, start starter) {
+					n := node(t, start)
+					for _, e := range c.exchanges {
+						e.check(t, n.dial(t).ask(e.request), dialect.prefix)
+					}
+				})
 			})
 			t.Run(name+"/memory/byte by byte", func(t *testing.T) {
 				w := node(t, newNode).pipe(t)
@@ -53,8 +57,10 @@ func TestGolden(t *testing.T) {
 				}
 			})
 			t.Run(name+"/socket/pipelined", func(t *testing.T) {
-				w := node(t, startNode).dial(t)
-				pipelined(t, w, c, dialect.prefix)
+				bothWays(t, func(t *testing.T, start starter) {
+					w := node(t, start).dial(t)
+					pipelined(t, w, c, dialect.prefix)
+				})
 			})
 			t.Run(name+"/memory/pipelined", func(t *testing.T) {
 				w := node(t, newNode).pipe(t)

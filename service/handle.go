@@ -6,9 +6,9 @@ import (
 )
 
 // handle is the one way of every request from the wire to the store. (What is not here will be fetched from a peer here, so that no verb
-// can be forgotten.) body is a PUT's, and handle's to give away; nil if there was no memory for it.
-func (h *handler) handle(req *wire.Request, key session.Key, body *session.Body) session.Reply {
-	reply := h.try(req, key, body)
+// can be forgotten.) body is a PUT's, and handle's to give away unless the outcome is Taken; nil if there was no memory for it.
+func (h *handler) handle(ops operations, req *wire.Request, key session.Key, body *session.Body) session.Reply {
+	reply := do(ops, req, key, body)
 	switch reply.Outcome {
 	case session.Full:
 		h.noteFull()
@@ -20,24 +20,24 @@ func (h *handler) handle(req *wire.Request, key session.Key, body *session.Body)
 	return reply
 }
 
-// try does what req asks for.
-func (h *handler) try(req *wire.Request, key session.Key, body *session.Body) session.Reply {
+// do does what req asks for.
+func do(ops operations, req *wire.Request, key session.Key, body *session.Body) session.Reply {
 	switch req.Op {
 	case wire.OpGet:
-		return h.store.Get(key)
+		return ops.Get(key)
 	case wire.OpGetExclusive:
-		return h.store.Acquire(key)
+		return ops.Acquire(key)
 	case wire.OpReleaseExclusive:
-		return h.store.Unlock(key, cookie(req))
+		return ops.Unlock(key, cookie(req))
 	case wire.OpSet:
 		if body == nil {
 			return session.Reply{Outcome: session.Full}
 		}
-		return h.store.Set(key, session.Change{Body: body, Timeout: req.Timeout, Cookie: cookie(req), Uninitialised: req.Uninitialised})
+		return ops.Set(key, session.Change{Body: body, Timeout: req.Timeout, Cookie: cookie(req), Uninitialised: req.Uninitialised})
 	case wire.OpRemove:
-		return h.store.Remove(key, cookie(req))
+		return ops.Remove(key, cookie(req))
 	case wire.OpResetTimeout:
-		return h.store.Touch(key)
+		return ops.Touch(key)
 	}
 	panic("service: request without an operation")
 }

@@ -71,6 +71,23 @@ func startNode(t testing.TB, configure ...func(*service.Options)) *node {
 	return n
 }
 
+// bothWays runs a test with event loops, where there are any, and with a goroutine for each connection. start is startNode.
+func bothWays(t *testing.T, test func(t *testing.T, start starter)) {
+	t.Helper()
+	for _, way := range []struct {
+		name      string
+		goroutine bool
+	}{{"automatic", false}, {"goroutines", true}} {
+		t.Run(way.name, func(t *testing.T) {
+			test(t, func(t testing.TB, configure ...func(*service.Options)) *node {
+				return startNode(t, append(configure, func(o *service.Options) { o.GoroutinePerConn = way.goroutine })...)
+			})
+		})
+	}
+}
+
+type starter func(testing.TB, ...func(*service.Options)) *node
+
 func traceLog(o *service.Options) { o.Log.SetLevel(hclog.Trace) }
 
 // pipe connects a web server in memory. Bytes arrive at the node as they are written, one write at a time.
@@ -130,6 +147,7 @@ func (n *node) wantMetric(t testing.TB, series string, want float64) {
 // logBook keeps what is logged.
 type logBook struct {
 	errorsExpected bool
+	panicAt        string // set before use: the first write of it panics
 
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -138,6 +156,10 @@ type logBook struct {
 func (l *logBook) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.panicAt != "" && bytes.Contains(p, []byte(l.panicAt)) {
+		l.panicAt = ""
+		panic("the log is broken")
+	}
 	return l.buf.Write(p)
 }
 

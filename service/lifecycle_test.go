@@ -151,40 +151,54 @@ func TestStart_NamesMicrosoftsService(t *testing.T) {
 
 func TestStop_FinishesWhatIsUnderWay(t *testing.T) {
 	t.Parallel()
-	n := startNode(t)
-	idle, inBody, inHead := n.dial(t), n.pipe(t), n.pipe(t) // what was sent through a pipe has been read
-	request := set("a", "0", strings.Repeat("x", 20_000))
-	inBody.send(request[:10_000])
-	inHead.want(200, set("b", "0", "body"))
-	inHead.send(request[:50])
-	idle.want(404, get("none"))
-
-	stopped := make(chan error)
-	go func() { stopped <- n.Stop() }()
-	idle.wantEnd() // at once
-	if status, text := n.status(t, "/readyz"); status != 503 || text != "stopping\n" {
-		t.Errorf("/readyz says %d %q", status, text)
-	}
-	if status, _ := n.status(t, "/healthz"); status != 200 {
-		t.Errorf("/healthz says %d", status)
-	}
-	if _, err := net.Dial("tcp", n.Addrs().State); err == nil {
-		t.Error("a new connection was taken in")
-	}
-	inBody.send(request[10_000:])
-	inHead.send(request[50:])
-	for _, w := range []*webServer{inBody, inHead} {
-		if a := w.receive(); a.status != "200 OK" {
-			t.Errorf("a request under way was answered %q", a.raw)
+	bothWays(t, func(t *testing.T, start starter) {
+		t.Parallel()
+		n := start(t)
+		idle := n.dial(t)
+		idle.want(404, get("none"))
+		request := set("a", "0", strings.Repeat("x", 20_000))
+		type half struct {
+			*webServer
+			rest string
 		}
-		w.wantEnd()
-	}
-	if err := <-stopped; err != nil {
-		t.Errorf("Stop: %v", err)
-	}
-	if err := n.Stop(); err != nil {
-		t.Errorf("Stop again: %v", err)
-	}
+		var underWay []half
+		for _, cut := range []int{50, 300, 10_000} { // what was sent through a pipe has been read
+			w := n.pipe(t)
+			w.send(request[:cut])
+			underWay = append(underWay, half{w, request[cut:]})
+		}
+		for _, cut := range []int{50, 300} { // and what was sent along with a request that has been answered
+			w := n.dial(t)
+			w.want(404, get("none")+request[:cut])
+			underWay = append(underWay, half{w, request[cut:]})
+		}
+
+		stopped := make(chan error)
+		go func() { stopped <- n.Stop() }()
+		idle.wantEnd() // at once
+		if status, text := n.status(t, "/readyz"); status != 503 || text != "stopping\n" {
+			t.Errorf("/readyz says %d %q", status, text)
+		}
+		if status, _ := n.status(t, "/healthz"); status != 200 {
+			t.Errorf("/healthz says %d", status)
+		}
+		if _, err := net.Dial("tcp", n.Addrs().State); err == nil {
+			t.Error("a new connection was taken in")
+		}
+		for _, w := range underWay {
+			w.send(w.rest)
+			if a := w.receive(); a.status != "200 OK" {
+				t.Errorf("a request under way was answered %q", a.raw)
+			}
+			w.wantEnd()
+		}
+		if err := <-stopped; err != nil {
+			t.Errorf("Stop: %v", err)
+		}
+		if err := n.Stop(); err != nil {
+			t.Errorf("Stop again: %v", err)
+		}
+	})
 }
 
 // A web server that does not end its request is not waited for; nor is one that does not read.
@@ -214,53 +228,79 @@ func TestStop_CutsOffAtItsTimeout(t *testing.T) {
 	})
 }
 
-// Stop and requests meet at every moment there is: each request is answered whole or not at all.
-func TestStop_WhileBusy(t *testing.T) {
+// The same through sockets.
+func TestStop_CutsOffSockets(t *testing.T) {
 	t.Parallel()
-	for range 20 {
-		n := startNode(t)
-		var wg sync.WaitGroup
-		var mu sync.Mutex
-		var answered int
-		for i := range 8 {
-			nc, err := net.Dial("tcp", n.Addrs().State)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w := newWebServer(t, nc)
-			wg.Go(func() {
-				defer nc.Close()
-				for {
-					if _, err := io.WriteString(nc, set(fmt.Sprint(i), "0", "body")); err != nil {
-						return
-					}
-					a, err := w.tryReceive()
-					if err != nil {
-						if a.raw != "" {
-							t.Errorf("half an answer: %q", a.raw)
-						}
-						return
-					}
-					mu.Lock()
-					answered++
-					mu.Unlock()
-				}
-			})
+	bothWays(t, func(t *testing.T, start starter) {
+		n := start(t, func(o *service.Options) { o.StopTimeout = 300 * time.Millisecond })
+		inHead, inBody, unread, waiting := n.dial(t), n.dial(t), n.dial(t), n.dial(t)
+		n.dial(t).want(200, set("a", "0", strings.Repeat("x", 30<<20)))
+		inHead.want(404, get("none")+get("a")[:20])
+		inBody.want(404, get("none")+strings.TrimSuffix(set("b", "0", "body"), "dy"))
+		unread.send(acquire("a")) // more than fits into the sockets' buffers
+		if _, err := unread.r.ReadByte(); err != nil {
+			t.Fatal(err)
 		}
-		waitFor(t, func() bool {
-			mu.Lock()
-			defer mu.Unlock()
-			return answered > 100
-		})
-		start := time.Now()
+		waiting.want(404, get("none")+set("a", "0", "other"))
 		if err := n.Stop(); err != nil {
 			t.Errorf("Stop: %v", err)
 		}
-		if took := time.Since(start); took > 2*time.Second {
-			t.Errorf("Stop took %v", took)
+		if !n.log.has("[WARN]  service: stopping: cut off requests that took too long: connections=4") {
+			t.Errorf("not logged: 4 connections cut off, in:\n%s", n.log)
 		}
-		wg.Wait()
-	}
+	})
+}
+
+// Stop and requests meet at every moment there is: each request is answered whole or not at all.
+func TestStop_WhileBusy(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, start starter) {
+		t.Parallel()
+		for range 20 {
+			n := start(t)
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			var answered int
+			for i := range 8 {
+				nc, err := net.Dial("tcp", n.Addrs().State)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w := newWebServer(t, nc)
+				wg.Go(func() {
+					defer nc.Close()
+					for {
+						if _, err := io.WriteString(nc, set(fmt.Sprint(i), "0", "body")); err != nil {
+							return
+						}
+						a, err := w.tryReceive()
+						if err != nil {
+							if a.raw != "" {
+								t.Errorf("half an answer: %q", a.raw)
+							}
+							return
+						}
+						mu.Lock()
+						answered++
+						mu.Unlock()
+					}
+				})
+			}
+			waitFor(t, func() bool {
+				mu.Lock()
+				defer mu.Unlock()
+				return answered > 100
+			})
+			start := time.Now()
+			if err := n.Stop(); err != nil {
+				t.Errorf("Stop: %v", err)
+			}
+			if took := time.Since(start); took > 2*time.Second {
+				t.Errorf("Stop took %v", took)
+			}
+			wg.Wait()
+		}
+	})
 }
 
 func TestStatus(t *testing.T) {

@@ -20,18 +20,21 @@ import (
 
 func TestLimit_Head(t *testing.T) {
 	t.Parallel()
-	n := startNode(t)
-	w := n.dial(t)
-	w.send("GET " + app + "a HTTP/1.1\r\n")
-	for range 40 { // 16 KiB and more, so that the answer has to survive what nobody reads
-		w.send("X-Padding: " + strings.Repeat("x", 500) + "\r\n")
-	}
-	wantStandard400(t, w.receive())
-	w.wantEnd()
-	n.log.want(t, "[WARN]  service: refused bytes that are no request, closing the connection", 1)
-	n.log.want(t, `reason="head too long"`, 1)
-	n.wantMetric(t, `statemesh_bad_requests_total{reason="head too long"}`, 1)
-	n.wantMetric(t, `statemesh_requests_total{op="unknown",status="400"}`, 1)
+	bothWays(t, func(t *testing.T, start starter) {
+		t.Parallel()
+		n := start(t)
+		w := n.dial(t)
+		w.send("GET " + app + "a HTTP/1.1\r\n")
+		for range 40 { // 16 KiB and more, so that the answer has to survive what nobody reads
+			w.send("X-Padding: " + strings.Repeat("x", 500) + "\r\n")
+		}
+		wantStandard400(t, w.receive())
+		w.wantEnd()
+		n.log.want(t, "[WARN]  service: refused bytes that are no request, closing the connection", 1)
+		n.log.want(t, `reason="head too long"`, 1)
+		n.wantMetric(t, `statemesh_bad_requests_total{reason="head too long"}`, 1)
+		n.wantMetric(t, `statemesh_requests_total{op="unknown",status="400"}`, 1)
+	})
 }
 
 func TestLimit_HeadIsASetting(t *testing.T) {
@@ -58,57 +61,63 @@ func TestLimit_HeadIsASetting(t *testing.T) {
 
 func TestLimit_Body(t *testing.T) {
 	t.Parallel()
-	n := startNode(t, func(o *service.Options) { o.MaxBody = 1000 })
-	w := n.dial(t)
-	w.want(200, set("a", "0", strings.Repeat("x", 1000)))
-	wantStandard400(t, w.ask(set("a", "0", strings.Repeat("x", 1001))))
-	w.wantEnd()
-	n.log.want(t, `reason="body too large"`, 1)
-	if a := n.dial(t).want(200, get("a")); len(a.body) != 1000 {
-		t.Errorf("%d bytes are stored, want the first 1000", len(a.body))
-	}
+	bothWays(t, func(t *testing.T, start starter) {
+		t.Parallel()
+		n := start(t, func(o *service.Options) { o.MaxBody = 1000 })
+		w := n.dial(t)
+		w.want(200, set("a", "0", strings.Repeat("x", 1000)))
+		wantStandard400(t, w.ask(set("a", "0", strings.Repeat("x", 1001))))
+		w.wantEnd()
+		n.log.want(t, `reason="body too large"`, 1)
+		if a := n.dial(t).want(200, get("a")); len(a.body) != 1000 {
+			t.Errorf("%d bytes are stored, want the first 1000", len(a.body))
+		}
+	})
 }
 
 func TestLimit_Connections(t *testing.T) {
 	t.Parallel()
-	n := startNode(t, func(o *service.Options) { o.MaxConnections = 2 })
-	first, second := n.dial(t), n.dial(t)
-	first.want(404, get("a"))
-	second.want(404, get("a"))
-	for range 3 {
-		nc, err := net.Dial("tcp", n.Addrs().State)
-		if err != nil {
-			t.Fatal(err)
+	bothWays(t, func(t *testing.T, start starter) {
+		t.Parallel()
+		n := start(t, func(o *service.Options) { o.MaxConnections = 2 })
+		first, second := n.dial(t), n.dial(t)
+		first.want(404, get("a"))
+		second.want(404, get("a"))
+		for range 3 {
+			nc, err := net.Dial("tcp", n.Addrs().State)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := nc.Read(make([]byte, 1)); got != 0 || err == nil {
+				t.Errorf("a connection too many was answered: %d, %v", got, err)
+			}
+			nc.Close()
 		}
-		if got, err := nc.Read(make([]byte, 1)); got != 0 || err == nil {
-			t.Errorf("a connection too many was answered: %d, %v", got, err)
-		}
-		nc.Close()
-	}
-	n.log.want(t, "[WARN]  service: too many connections, closed a new one", 1)
-	n.wantMetric(t, "statemesh_connections_refused_total", 3)
-	n.wantMetric(t, "statemesh_connections_accepted_total", 2)
-	n.wantMetric(t, "statemesh_connections", 2)
+		n.log.want(t, "[WARN]  service: too many connections, closed a new one", 1)
+		n.wantMetric(t, "statemesh_connections_refused_total", 3)
+		n.wantMetric(t, "statemesh_connections_accepted_total", 2)
+		n.wantMetric(t, "statemesh_connections", 2)
 
-	first.want(404, get("a"))
-	first.send("GET / HTTP/1.0\r\n\r\n")
-	first.receive()
-	first.wantEnd()
-	// The place is free once the node has noticed.
-	for {
-		nc, err := net.Dial("tcp", n.Addrs().State)
-		if err != nil {
-			t.Fatal(err)
+		first.want(404, get("a"))
+		first.send("GET / HTTP/1.0\r\n\r\n")
+		first.receive()
+		first.wantEnd()
+		// The place is free once the node has noticed.
+		for {
+			nc, err := net.Dial("tcp", n.Addrs().State)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := newWebServer(t, nc)
+			if _, err = nc.Write([]byte(get("a"))); err == nil {
+				_, err = w.tryReceive()
+			}
+			nc.Close()
+			if err == nil {
+				return
+			}
 		}
-		w := newWebServer(t, nc)
-		if _, err = nc.Write([]byte(get("a"))); err == nil {
-			_, err = w.tryReceive()
-		}
-		nc.Close()
-		if err == nil {
-			return
-		}
-	}
+	})
 }
 
 func TestLimit_Memory(t *testing.T) {
@@ -198,26 +207,28 @@ func TestLimit_Waiting(t *testing.T) {
 
 // A Content-Length is a claim. Memory is for bytes that have come.
 func TestLimit_ClaimedBodyCostsNothing(t *testing.T) {
-	if underRace {
-		t.Skip("under the race detector the store takes its memory from the Go heap, all at once")
-	}
-	n := startNode(t)
-	w := n.dial(t)
-	w.want(404, get("a"))
-	before := resident(t)
-	const claims = 50
-	for i := range claims {
-		n.dial(t).send(fmt.Sprintf("PUT %s%d HTTP/1.1\r\nContent-Length:%d\r\n\r\n%s", app, i, 64<<20, strings.Repeat("x", 20_000)))
-	}
-	for n.metric(t, "statemesh_connections") < claims+1 {
-		runtime.Gosched()
-	}
-	w.want(404, get("a"))
-	if grown := resident(t) - before; grown > 16<<20 {
-		t.Errorf("%d claims of 64 MiB took %d MiB", claims, grown>>20)
-	}
-	n.wantMetric(t, "statemesh_session_body_bytes", 0)
-	n.wantMetric(t, "statemesh_memory_used_bytes", 0)
+	bothWays(t, func(t *testing.T, start starter) {
+		if underRace {
+			t.Skip("under the race detector the store takes its memory from the Go heap, all at once")
+		}
+		n := start(t)
+		w := n.dial(t)
+		w.want(404, get("a"))
+		before := resident(t)
+		const claims = 50
+		for i := range claims {
+			n.dial(t).send(fmt.Sprintf("PUT %s%d HTTP/1.1\r\nContent-Length:%d\r\n\r\n%s", app, i, 64<<20, strings.Repeat("x", 20_000)))
+		}
+		for n.metric(t, "statemesh_connections") < claims+1 {
+			runtime.Gosched()
+		}
+		w.want(404, get("a"))
+		if grown := resident(t) - before; grown > 16<<20 {
+			t.Errorf("%d claims of 64 MiB took %d MiB", claims, grown>>20)
+		}
+		n.wantMetric(t, "statemesh_session_body_bytes", 0)
+		n.wantMetric(t, "statemesh_memory_used_bytes", 0)
+	})
 }
 
 // resident is the process's resident memory in bytes.

@@ -98,5 +98,5 @@ func (a *acceptLoop) take(nc net.Conn) {
 		}
 		return
 	}
-	a.conns.wg.Go(func() { a.conns.serve(c) })
+	a.conns.start(c)
 }

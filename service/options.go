@@ -30,6 +30,9 @@ type Options struct {
 	MaxWaiting     int           // requests that wait for one session. Default 64
 	StopTimeout    time.Duration // how long requests in flight may take when stopping. Default 4s
 
+	// GoroutinePerConn: serve each connection by a goroutine also where there is an event loop, which is on Linux. Default false.
+	GoroutinePerConn bool
+
 	Log hclog.Logger // Required.
 }
 

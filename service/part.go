@@ -19,11 +19,14 @@ var (
 // part closes the connection, and says why if that is news to an operator.
 func (c *conn) part(err error) {
 	c.discardBody()
+	c.settle(false) // what has been answered is not open any more
 	c.tally.add(&c.traffic)
 	if c.mayHaveUnread(err) {
 		c.linger()
 	}
+	c.ncMu.Lock() // against interrupt
 	c.nc.Close()
+	c.ncMu.Unlock()
 
 	webServer := c.webServer()
 	var p panicked
@@ -48,7 +51,7 @@ func (c *conn) part(err error) {
 	}
 }
 
-func (c *conn) webServer() string { return c.nc.RemoteAddr().String() }
+func (c *conn) webServer() string { return c.remote.String() }
 
 // mayHaveUnread tells whether bytes that nobody has read may have arrived behind the last answer.
 func (c *conn) mayHaveUnread(err error) bool {

@@ -12,19 +12,24 @@ import (
 // A deadline of a socket costs a lock and a timer each time it is moved, so on the steady path none is. Reads and writes go about that
 // in different ways, because a read that a deadline interrupts can simply be tried again, while an interrupted write may, on Windows,
 // have sent an unknown part.
+//
+// A loop's connection has no deadlines: its reads and writes do not wait, and the loop asks each now and then whether it is overdue.
 
 // clock is a connection's time and its sockets' deadlines, all as time since it was made: reading it costs half of time.Now.
 type clock struct {
 	start   time.Time
 	readBy  time.Duration // the socket's read deadline, 0 if none is set
 	writeBy time.Duration // the same for writing
-	restBy  time.Duration // when the rest of the request under way must have come; 0: none of it is being waited for
-	arrived int           // bytes of the request since restBy was set
+	by      time.Duration // when what is being waited for must have come: a request, or the rest of one. 0: never, or nothing is
+	arrived int           // bytes of the request since by was set
 }
 
 func newClock() clock { return clock{start: time.Now()} }
 
 func (k *clock) now() time.Duration { return time.Since(k.start) }
+
+// stop says that nothing is being waited for.
+func (k *clock) stop() { k.by, k.arrived = 0, 0 }
 
 // traffic is what has gone through a connection since it was last counted.
 type traffic struct{ received, sent int }
@@ -39,18 +44,17 @@ const (
 	writeSlack = time.Second
 )
 
-// beginRequest says that what is read next belongs to another request.
-func (c *conn) beginRequest() {
-	c.clock.restBy, c.clock.arrived = 0, 0
+// limitIdling says that a request is being waited for from now on.
+func (c *conn) limitIdling() {
+	c.clock.stop()
+	if c.idleTimeout > 0 {
+		c.clock.by = c.clock.now() + c.idleTimeout
+	}
 }
 
 // readWhenIdle waits for a request to begin.
 func (c *conn) readWhenIdle(p []byte) (int, error) {
-	var until time.Duration
-	if c.idleTimeout > 0 {
-		until = c.clock.now() + c.idleTimeout
-	}
-	n, err := c.read(p, until)
+	n, err := c.read(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = errIdle
 	}
@@ -60,10 +64,10 @@ func (c *conn) readWhenIdle(p []byte) (int, error) {
 // readMore waits for more of the request under way.
 func (c *conn) readMore(p []byte) (int, error) {
 	k := &c.clock
-	if k.restBy == 0 || k.arrived >= enough {
-		k.restBy, k.arrived = k.now()+c.requestTimeout, 0
+	if k.by == 0 || k.arrived >= enough {
+		k.by, k.arrived = k.now()+c.requestTimeout, 0
 	}
-	n, err := c.read(p, k.restBy)
+	n, err := c.read(p)
 	k.arrived += n
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -74,22 +78,34 @@ func (c *conn) readMore(p []byte) (int, error) {
 	return n, err
 }
 
-// read reads once, and gives up when it is until; 0 is never.
+// overdue tells a loop whether its connection has waited for too long.
+func (c *conn) overdue() error {
+	k := &c.clock
+	switch {
+	case k.by == 0 || k.now() < k.by:
+		return nil
+	case c.phase == awaited:
+		return errIdle
+	}
+	return errStalled
+}
+
+// read reads once, and gives up when it is clock.by.
 //
 // The socket's deadline is moved only if it is too late. If it is too early, left behind by an earlier request, it wakes us for
 // nothing, once: then it is set anew.
-func (c *conn) read(p []byte, until time.Duration) (int, error) {
+func (c *conn) read(p []byte) (int, error) {
 	k := &c.clock
 	for {
-		if until > 0 && (k.readBy == 0 || k.readBy > until) {
-			c.setReadDeadline(until)
+		if c.mayWait && k.by > 0 && (k.readBy == 0 || k.readBy > k.by) {
+			c.setReadDeadline(k.by)
 		}
 		n, err := c.nc.Read(p)
 		if n > 0 {
 			c.received += n
 			return n, nil
 		}
-		if !errors.Is(err, os.ErrDeadlineExceeded) || until > 0 && k.now() >= until {
+		if err == errUnready || !errors.Is(err, os.ErrDeadlineExceeded) || k.by > 0 && k.now() >= k.by {
 			return 0, err
 		}
 		c.setReadDeadline(0)
@@ -106,21 +122,40 @@ func (c *conn) setReadDeadline(by time.Duration) {
 	}
 }
 
-// writeSome writes p.
-func (c *conn) writeSome(p []byte) error {
-	c.extendWriteDeadline()
-	n, err := c.nc.Write(p)
-	return c.wrote(n, err)
+// writeMore writes more of the answer, with one system call: no more of the body than the deadline allows for.
+func (c *conn) writeMore() error {
+	if c.mayWait {
+		c.extendWriteDeadline()
+	}
+	head, body := c.unsent[0], c.unsent[1]
+	n, err := c.writeBoth(head, body[:min(len(body), writePiece)])
+	c.sent += n
+	ofHead := min(n, len(head))
+	c.unsent = [2][]byte{head[ofHead:], body[n-ofHead:]}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return errUnread
+	}
+	return err
 }
 
-// writeBoth writes two slices with one system call.
-func (c *conn) writeBoth(a, b []byte) error {
-	c.extendWriteDeadline()
+// writeBoth writes two slices, of which one may be empty.
+func (c *conn) writeBoth(a, b []byte) (int, error) {
+	switch {
+	case len(b) == 0:
+		return c.nc.Write(a)
+	case len(a) == 0:
+		return c.nc.Write(b)
+	}
+	if nc, ok := c.nc.(interface {
+		writeBoth(a, b []byte) (int, error)
+	}); ok { // a loop's; net.Buffers knows only net's own
+		return nc.writeBoth(a, b)
+	}
 	c.parts = [2][]byte{a, b}
 	c.vec = c.parts[:]
 	n, err := c.vec.WriteTo(c.nc)
 	c.parts = [2][]byte{} // b is the store's
-	return c.wrote(int(n), err)
+	return int(n), err
 }
 
 // extendWriteDeadline leaves requestTimeout or up to a second more.
@@ -130,12 +165,4 @@ func (c *conn) extendWriteDeadline() {
 		k.writeBy = by + writeSlack
 		c.nc.SetWriteDeadline(k.start.Add(k.writeBy)) // the write that follows reports errors
 	}
-}
-
-func (c *conn) wrote(n int, err error) error {
-	c.sent += n
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return errUnread
-	}
-	return err
 }

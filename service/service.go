@@ -103,6 +103,9 @@ func (s *Service) startLocked(ctx context.Context) error {
 		return err
 	}
 	s.startStatus(status)
+	if err := s.startLoops(); err != nil {
+		return err
+	}
 	s.onStop("finish requests in flight", s.conns.stop) // with the status listener still up, to say that and how it goes
 	state, err := listen(ctx, s.o.StateAddr)
 	if err != nil {
@@ -142,6 +145,20 @@ func (s *Service) startStatus(l net.Listener) {
 		wg.Wait()
 		return nil
 	})
+}
+
+// startLoops lets connections be served by event loops, where there are any.
+func (s *Service) startLoops() error {
+	if s.o.GoroutinePerConn {
+		return nil
+	}
+	loops, err := startLoops(s.conns)
+	if err != nil {
+		return err
+	}
+	s.conns.loops = loops
+	s.onStop("end event loops", loops.stop)
+	return nil
 }
 
 func (s *Service) startAccepting(l net.Listener) {
