@@ -200,6 +200,18 @@ func (l *loop) sweep() {
 	}
 }
 
+// overdue tells a loop whether its connection has waited for too long.
+func (c *conn) overdue() error {
+	k := &c.clock
+	switch {
+	case k.by == 0 || k.now() < k.by:
+		return nil
+	case c.phase == awaited:
+		return errIdle
+	}
+	return errStalled
+}
+
 // enterLoop gives the connection a socket that does not wait; nil if it cannot have one.
 //
 // Closed while it is at it, which Stop may do, it notices: it duplicates either an open descriptor, and then Stop finds the new socket,

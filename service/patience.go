@@ -78,18 +78,6 @@ func (c *conn) readMore(p []byte) (int, error) {
 	return n, err
 }
 
-// overdue tells a loop whether its connection has waited for too long.
-func (c *conn) overdue() error {
-	k := &c.clock
-	switch {
-	case k.by == 0 || k.now() < k.by:
-		return nil
-	case c.phase == awaited:
-		return errIdle
-	}
-	return errStalled
-}
-
 // read reads once, and gives up when it is clock.by.
 //
 // The socket's deadline is moved only if it is too late. If it is too early, left behind by an earlier request, it wakes us for

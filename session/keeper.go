@@ -166,7 +166,7 @@ func (s *shard) compactSome(from int) int {
 	i, end, moved := from, from+compactBatch, 0
 	for ; i < end && i <= s.count && moved < compactBytes; i++ {
 		e := s.entries.At(uint32(i))
-		if r := e.body(); heap.Marked(r) && !heap.Held(r) {
+		if r := e.body(); heap.Marked(r) {
 			if to, err := heap.Move(r); err == nil {
 				e.setBody(to)
 				moved += heap.Size(to)

@@ -64,7 +64,7 @@ func (s *slab) mark() bool {
 // Marked tells whether the slot should be moved.
 func (h *Heap) Marked(r Ref) bool { return h.slabOf(r).emptying.Load() }
 
-// Move copies a slot that has one holder, the caller, and frees the old one.
+// Move copies a slot for the caller, one of its holders, who lets go of the old one. It is free at once, or when its other holders have done so.
 func (h *Heap) Move(r Ref) (Ref, error) {
 	from := h.Bytes(r)
 	to, err := h.Alloc(len(from))

@@ -92,9 +92,6 @@ func (h *Heap) Bytes(r Ref) []byte {
 // Hold adds a holder. The caller must know that there is one already.
 func (h *Heap) Hold(r Ref) { h.header(r).holders.Add(1) }
 
-// Held tells whether the slot has more than one holder.
-func (h *Heap) Held(r Ref) bool { return h.header(r).holders.Load() > 1 }
-
 // Drop takes a holder away; with the last one the slot is free.
 func (h *Heap) Drop(r Ref) {
 	if h.header(r).holders.Add(-1) > 0 {

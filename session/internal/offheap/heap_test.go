@@ -136,15 +136,9 @@ func TestDrop_FreesWithTheLastHolder(t *testing.T) {
 		h := open(t)
 		r := alloc(t, h, n)
 		fill(h.Bytes(r), 1)
-		if h.Held(r) {
-			t.Error("it has one holder, but is held by more")
-		}
 		h.Hold(r)
 		h.Hold(r)
 		for range 2 {
-			if !h.Held(r) {
-				t.Error("it has more than one holder, but is not held")
-			}
 			h.Drop(r)
 			if !filled(h.Bytes(r), 1) {
 				t.Error("it has changed while it has a holder")
@@ -228,15 +222,20 @@ func TestHeap_RandomSlotsNeverOverlapOrChange(t *testing.T) {
 					all[i].holders++
 				case op < 97:
 					drop(random.IntN(len(all)))
-				case op < 98: // compaction, of all that is not held twice
+				case op < 98: // compaction
 					h.Mark(1 + random.IntN(32))
 					for i, s := range all {
-						if h.Marked(s.ref) && !h.Held(s.ref) && random.IntN(10) > 0 {
-							to, err := h.Move(s.ref)
-							if err != nil {
-								t.Fatal(err)
-							}
-							all[i].ref = to
+						if !h.Marked(s.ref) || random.IntN(10) == 0 {
+							continue
+						}
+						to, err := h.Move(s.ref)
+						if err != nil {
+							t.Fatal(err)
+						}
+						if all[i].ref = to; s.holders > 1 { // the others keep the old one
+							all[i].holders = 1
+							s.holders--
+							all = append(all, s)
 						}
 					}
 					check(t, h)
