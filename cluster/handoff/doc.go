@@ -94,6 +94,8 @@
 //   - Left follows every Leave that had to wait, also when the session goes elsewhere (NotHere).
 //   - Fence is called when the process finds that it did not run for longer than others wait before they take a member for dead, and before
 //     anything else: before an operation's answer is written, too.
+//   - Undelivered may follow a Push for which there was no connection: it saves the sender its patience. Reconcile asks for an exchange of
+//     members with one whose view differs; until the views are the same nothing can be concluded to be nowhere.
 //   - Messages from a node go to Receive with the name that its connection has proven. Sessions leave only for members, at the
 //     address that membership has.
 //

