@@ -51,7 +51,7 @@ func (m *Machine) objection(a *affair, from NodeID, p Push) Refusal {
 		m.doubt(a)
 		return NotNow
 	case look.State == Copied && look.Epoch >= e:
-		a.adopt = true
+		m.mustAdopt(a)
 		return NotNow
 	case a.creator != nil:
 		return NotNow
@@ -110,7 +110,7 @@ func (m *Machine) own(a *affair) {
 	m.endRound(a)
 	if in.term != m.term { // it may have been missed since
 		m.sessions.Keep(a.key, r)
-		a.adopt, a.orphan = true, false
+		m.mustAdopt(a)
 		return
 	}
 	m.sessions.Own(a.key, r)
@@ -158,7 +158,8 @@ func (m *Machine) unrecorded(from NodeID, n NoRecord) {
 func (m *Machine) orphan(a *affair) {
 	in := m.endArrival(a)
 	m.sessions.Keep(a.key, in.record.aged(m.now-in.since))
-	a.adopt, a.orphan = true, true
+	a.orphan = true
+	m.mustAdopt(a)
 	m.endRound(a)
 }
 
@@ -230,7 +231,27 @@ func (m *Machine) adopt(a *affair, seen Epoch) {
 }
 
 func (m *Machine) endAdoption(a *affair) {
-	a.adopt, a.orphan = false, false
+	m.noAdopt(a)
 	m.endRound(a)
 	m.pumpDrain()
+	if m.reviewing {
+		m.pumpReview()
+	}
+}
+
+// mustAdopt: a copy that is here is to be asked for, whether or not anybody wants it.
+func (m *Machine) mustAdopt(a *affair) {
+	m.touch(a)
+	if !a.adopt {
+		a.adopt = true
+		m.adopting++
+	}
+}
+
+func (m *Machine) noAdopt(a *affair) {
+	a.orphan = false
+	if a.adopt {
+		a.adopt = false
+		m.adopting--
+	}
 }

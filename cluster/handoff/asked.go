@@ -144,7 +144,7 @@ func (m *Machine) considerCopy(a *affair, q *ask) (reply Reply, wait bool) {
 	case a.in != nil, a.creator != nil:
 		return Reply{Says: Busy}, true
 	case look.State == Copied:
-		a.adopt = true
+		m.mustAdopt(a)
 		return Reply{Says: Copy, Epoch: look.Epoch}, false
 	}
 	return m.fromNotes(a.key), false

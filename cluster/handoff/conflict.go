@@ -33,6 +33,33 @@ func (m *Machine) Fence(now time.Duration) {
 		}
 		m.startOver(a)
 	}
+	if !m.reviewing {
+		m.reviewing = true
+		m.review()
+	}
+}
+
+// review asks for all copies, by and by. They may not lie about until somebody wants them: the later session that stands against one may be gone
+// by then, and nobody know that it was later.
+func (m *Machine) review() {
+	if m.pumpReview() {
+		m.after(m.o.PushEvery, m.review)
+	} else {
+		m.reviewing = false
+	}
+}
+
+// pumpReview asks for as many as there is room for. It is false if there are none.
+func (m *Machine) pumpReview() bool {
+	room := m.o.DrainWindow - m.adopting
+	if room <= 0 {
+		return true
+	}
+	keys := m.sessions.Copies(room)
+	for _, k := range keys {
+		m.mustAdopt(m.affair(k))
+	}
+	return len(keys) > 0
 }
 
 // claims is a batch of sessions that this node claims from a member, until it is heard.
@@ -176,5 +203,5 @@ func (m *Machine) doubt(a *affair) {
 func (m *Machine) doubtFrozen(a *affair, d *departure) {
 	m.dropDeparture(a, d)
 	m.sessions.Doubt(d.key, d.ticket)
-	a.adopt, a.orphan = true, false
+	m.mustAdopt(a)
 }

@@ -37,7 +37,7 @@ func (m *Machine) keepDraining() {
 
 // pumpDrain lets as many sessions leave as the window has room for.
 func (m *Machine) pumpDrain() {
-	room := m.o.DrainWindow - len(m.departures) - len(m.settling)
+	room := m.o.DrainWindow - len(m.departures) - len(m.settling) - m.adopting
 	if m.draining == nil || room <= 0 || m.notes.full(m.now) || !m.haveTarget() {
 		return
 	}
@@ -52,7 +52,7 @@ func (m *Machine) drainOne(k Key) {
 		return // not now
 	}
 	if m.sessions.Look(k).State == Copied {
-		a.adopt = true // it leaves when it is known whose it is
+		m.mustAdopt(a) // it leaves when it is known whose it is
 		return
 	}
 	m.takeOut(a, drained)

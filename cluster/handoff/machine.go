@@ -30,6 +30,8 @@ type Machine struct {
 	departures map[Ticket]*departure
 	settling   map[Ticket]*settlement
 	arriving   int
+	adopting   int  // affairs with adopt
+	reviewing  bool // what a fence has made copies is being asked for
 
 	draining *drain
 	claims   map[uint64]*claims // by the number of the batch

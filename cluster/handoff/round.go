@@ -54,12 +54,12 @@ func (m *Machine) seek(a *affair) {
 			m.ask(a, look.Epoch)
 		}
 	case Absent:
-		a.adopt, a.orphan = false, false
+		m.noAdopt(a)
 		if len(a.waiting) > 0 {
 			m.ask(a, 0)
 		}
 	default:
-		a.adopt, a.orphan = false, false
+		m.noAdopt(a)
 	}
 }
 

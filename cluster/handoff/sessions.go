@@ -47,6 +47,8 @@ type Sessions interface {
 	Len() int
 	// Pick returns up to n sessions that are owned or copies. Repeated calls must come by every session.
 	Pick(n int) []Key
+	// Copies returns up to n copies, and none only if there are none. Repeated calls must come by every one.
+	Copies(n int) []Key
 	// Recent returns up to n owned sessions whose epoch is at least since, going on from a place it returned before (0: from the
 	// beginning; returned 0: that was the last of them). It may return fewer, or none, rather than look at too many at once.
 	Recent(since Epoch, from uint64, n int) ([]Claim, uint64)

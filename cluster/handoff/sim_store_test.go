@@ -415,6 +415,12 @@ func (s *store) Pick(n int) []handoff.Key {
 	return ks
 }
 
+func (s *store) Copies(n int) []handoff.Key {
+	ks := slices.DeleteFunc(sortedKeys(s.entries), func(k handoff.Key) bool { return s.entries[k].state != handoff.Copied })
+	s.w.rng.Shuffle(len(ks), func(i, j int) { ks[i], ks[j] = ks[j], ks[i] })
+	return ks[:min(n, len(ks))]
+}
+
 func (s *store) Recent(since handoff.Epoch, from uint64, n int) ([]handoff.Claim, uint64) {
 	ks := sortedKeys(s.entries)
 	var cs []handoff.Claim

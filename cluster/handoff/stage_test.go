@@ -381,6 +381,11 @@ func (h *shelf) Pick(n int) []handoff.Key {
 	return ks[:min(n, len(ks))]
 }
 
+func (h *shelf) Copies(n int) []handoff.Key {
+	ks := slices.DeleteFunc(sortedKeys(h.kept), func(k handoff.Key) bool { return h.kept[k].state != handoff.Copied })
+	return ks[:min(n, len(ks))]
+}
+
 func (h *shelf) Recent(since handoff.Epoch, _ uint64, _ int) ([]handoff.Claim, uint64) {
 	var cs []handoff.Claim
 	for _, k := range sortedKeys(h.kept) {
