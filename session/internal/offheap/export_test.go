@@ -55,6 +55,9 @@ func (h *Heap) Reserved() (n int) {
 	return n
 }
 
+// Ready is the number of bytes that are usable, as the table has it.
+func (t *Table[T]) Ready() int { return t.ready }
+
 // Check walks all slabs and says what does not fit. Nobody may be using the heap.
 func (h *Heap) Check() error {
 	var live, held int64

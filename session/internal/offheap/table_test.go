@@ -2,6 +2,7 @@ package offheap_test
 
 import (
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"statemesh/session/internal/offheap"
@@ -34,6 +35,9 @@ func TestTable_KeepsItsElementsAsItGrowsAndShrinks(t *testing.T) {
 			*table.At(uint32(i)) = record{a: uint64(i), b: [64]byte{63: byte(i)}}
 		}
 		size = n
+		if got, most := table.Ready(), n*72+2*os.Getpagesize(); offheap.Lazy && got > most {
+			t.Errorf("%d elements: %d bytes are usable, want at most %d", n, got, most)
+		}
 		for i := range n {
 			if e := table.At(uint32(i)); e.a != uint64(i) || e.b[63] != byte(i) {
 				t.Fatalf("element %d of %d has changed: %v", i, n, e)
