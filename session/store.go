@@ -391,3 +391,10 @@ func (st *Store) Run(ctx context.Context) {
 	k := keeper{Store: st}
 	k.run(ctx)
 }
+
+// Grant lets a Set create a session in a cluster, where no node may do so of itself: it is given by the others, once all of them have said that
+// they have none.
+type Grant struct {
+	Epoch uint64
+	Term  uint64 // of the store, when it was given: Moves.Fence ends it
+}
