@@ -4,7 +4,7 @@
 // `statemesh serve`, their defaults and help, what `statemesh check` prints, and what a mistake is answered with
 // all come from it. To add a setting: a field here, its default in [Default], a line in Settings.
 //
-// [Load] goes: defaults, then the file, then the flags. It stops at nothing: every mistake in the file and in the
+// [Load] goes: defaults, then the file, then the flags; then it looks for settings that contradict one another. It stops at nothing: every mistake in the file and in the
 // flags is collected into one [Mistakes], with the file, the line and what is allowed there.
 //
 // The package reads one file and asks the system for its name and its memory. It opens no socket, logs nothing
@@ -24,6 +24,7 @@ type Config struct {
 	NodeName string
 
 	State    State
+	Cluster  Cluster
 	Sessions Sessions
 	Status   Status
 	Log      Log
@@ -53,6 +54,35 @@ type State struct {
 	// RequestTimeout is for the rest of a request that has begun to arrive, and for an answer to be taken, 1 s to
 	// 1 h. Default 30 s.
 	RequestTimeout time.Duration
+	// LockWait is how long a page that wants a session which another page has locked is held back, in the hope of the lock, before
+	// it is told to ask again, 10 ms to 5 s. 0, written "none", is not at all. Default 500 ms, after which web servers ask again.
+	LockWait time.Duration
+}
+
+// Cluster is the side towards other nodes. Without KeyFile, Join and InsecurePlaintext the node runs alone: see Clustered.
+type Cluster struct {
+	// Listen is where other nodes tell who is there, ip:port, TCP and UDP; port 0 picks a free one. Default "127.0.0.1:42425".
+	Listen string
+	// Advertise is where they reach that, ip:port. Default "": at Listen, or, if that is every address, at this machine's only one.
+	Advertise string
+	// Transfer is where other nodes ask for sessions and hand them over, ip:port; port 0 picks a free one.
+	// Default "127.0.0.1:42426".
+	Transfer string
+	// Join are some of the other nodes, host or host:port. Default none: wait to be found.
+	Join Hosts
+	// KeyFile holds the cluster's keys. Default "".
+	KeyFile string
+	// InsecurePlaintext lets nodes talk without a key: anybody who reaches their ports is one of them. Default false.
+	InsecurePlaintext bool
+	// Name keeps clusters apart that reach each other, 1 to 63 letters, digits, dots, dashes and underscores. Default "default".
+	Name string
+	// QueryTimeout is how long a page may wait for other nodes' answers, 100 ms to 3.3 s: less than a third of the 10 s after which
+	// web servers give up. Default 2 s.
+	QueryTimeout time.Duration
+	// DrainTimeout is how long handing all sessions over may take when the node stops, 1 s to 1 h. Default 60 s.
+	DrainTimeout time.Duration
+	// Backups is how many other nodes have a copy of each session. Only 0 so far.
+	Backups int
 }
 
 // Sessions is the store.
@@ -62,11 +92,13 @@ type Sessions struct {
 	MaxMemory Memory
 	// MaxWaiting bounds the requests that wait for one session, 1 to 65,536. Default 64.
 	MaxWaiting int
+	// SnapshotDir is the folder in which the last node of a cluster leaves its sessions, for its next start. Default "": nowhere.
+	SnapshotDir string
 }
 
 // Status is the HTTP address for operators.
 type Status struct {
-	// Listen is where /healthz, /readyz and /metrics are, host:port; port 0 picks a free one.
+	// Listen is where /healthz, /readyz, /metrics and /api/v1 are, host:port; port 0 picks a free one.
 	// Default "127.0.0.1:42480".
 	Listen string
 }
@@ -92,6 +124,14 @@ func Default() *Config {
 			MaxConnections: 0,
 			IdleTimeout:    0,
 			RequestTimeout: 30 * time.Second,
+			LockWait:       500 * time.Millisecond,
+		},
+		Cluster: Cluster{
+			Listen:       "127.0.0.1:42425",
+			Transfer:     "127.0.0.1:42426",
+			Name:         "default",
+			QueryTimeout: 2 * time.Second,
+			DrainTimeout: 60 * time.Second,
 		},
 		Sessions: Sessions{
 			MaxMemory:  Memory{Percent: 75},
@@ -100,6 +140,11 @@ func Default() *Config {
 		Status: Status{Listen: "127.0.0.1:42480"},
 		Log:    Log{Level: "info", Format: "text"},
 	}
+}
+
+// Clustered tells whether the node is one of a cluster. Any of these settings says so; the others say only how.
+func (c *Config) Clustered() bool {
+	return c.Cluster.KeyFile != "" || len(c.Cluster.Join) > 0 || c.Cluster.InsecurePlaintext
 }
 
 // hostName is the system's name for this machine, made to fit what node_name allows: `statemesh check` prints it as

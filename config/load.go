@@ -23,7 +23,10 @@ func Load(path string, flags map[string]string) (*Config, error) {
 		l.loadFile(path)
 	}
 	l.applyFlags(flags)
-	l.checkListeners()
+	l.checkListeners(c)
+	if len(l.diags) == 0 { // else what is missing may be what is wrong
+		l.checkCluster(c)
+	}
 	if len(l.diags) > 0 {
 		return nil, &Mistakes{diags: l.diags, files: l.files}
 	}
@@ -154,8 +157,8 @@ func (l *loader) decodeSetting(s Setting, attr *hclsyntax.Attribute) {
 		invalid(fmt.Sprintf("The value needs quotes: %s = %q.", s.Name, word))
 		return
 	}
-	var text *string
-	if diags := gohcl.DecodeExpression(attr.Expr, nil, &text); diags.HasErrors() {
+	text, diags := decodeText(s, attr.Expr)
+	if diags.HasErrors() {
 		invalid(fmt.Sprintf("This is not a plain value: %s.", strings.TrimRight(diags[0].Detail, ".")))
 		return
 	}
@@ -169,7 +172,25 @@ func (l *loader) decodeSetting(s Setting, attr *hclsyntax.Attribute) {
 		invalid(problem)
 		return
 	}
+	if p, ok := s.value.(path); ok {
+		p.fromFolderOf(at.Filename)
+	}
 	l.setAt[s.Path()] = origin{at: &at}
+}
+
+// decodeText is the expression as text, nil for null.
+func decodeText(s Setting, expr hclsyntax.Expression) (*string, hcl.Diagnostics) {
+	if _, is := s.value.(hosts); is {
+		if _, diags := hcl.ExprList(expr); !diags.HasErrors() {
+			var each []string
+			diags := gohcl.DecodeExpression(expr, nil, &each)
+			text := strings.Join(each, ",")
+			return &text, diags
+		}
+	}
+	var text *string
+	diags := gohcl.DecodeExpression(expr, nil, &text)
+	return text, diags
 }
 
 func (l *loader) unknownSetting(block string, attr *hclsyntax.Attribute) {
@@ -232,10 +253,10 @@ func (l *loader) applyFlags(flags map[string]string) {
 }
 
 // checkListeners finds two settings that would listen on one address.
-func (l *loader) checkListeners() {
+func (l *loader) checkListeners(c *Config) {
 	var seen []Setting
 	for _, s := range l.settings {
-		if _, ok := s.value.(address); !ok || l.wrong[s.Path()] {
+		if _, ok := s.value.(address); !ok || l.wrong[s.Path()] || s.Block == "cluster" && !c.Clustered() {
 			continue
 		}
 		for _, other := range seen {

@@ -222,10 +222,23 @@ func TestLoad_TakesValuesAsOperatorsWriteThem(t *testing.T) {
 			max_connections = 1000
 			idle_timeout    = "1h30m"
 			request_timeout = "2m"
+			lock_wait       = "none"
+		}
+		cluster {
+			listen        = "10.0.0.5:1"
+			advertise     = "192.0.2.5:1"
+			transfer      = "[2001:db8::5]:2"
+			join          = ["10.0.0.6", "web03:7", "2001:db8::6", "[2001:db8::7]:8"]
+			key_file      = "keys/cluster.key"
+			name          = "farm-1"
+			query_timeout = "1.5s"
+			drain_timeout = "5m"
+			backups       = 0
 		}
 		sessions {
-			max_memory  = "8 gib"
-			max_waiting = "7"
+			max_memory   = "8 gib"
+			max_waiting  = "7"
+			snapshot_dir = "/var/lib/statemesh"
 		}
 		status { listen = "0.0.0.0:8080" }
 		log {
@@ -243,12 +256,20 @@ func TestLoad_TakesValuesAsOperatorsWriteThem(t *testing.T) {
 			Listen: "127.0.0.1:42424", ASPNetVersion: "2.0.50727", StatusLine: "http/1.1", MaxHead: 64 << 10, MaxBody: 3 << 19,
 			MaxConnections: 1000, IdleTimeout: 90 * time.Minute, RequestTimeout: 2 * time.Minute,
 		},
-		Sessions: Sessions{MaxMemory: Memory{Bytes: 8 << 30}, MaxWaiting: 7},
+		Cluster: Cluster{
+			Listen: "10.0.0.5:1", Advertise: "192.0.2.5:1", Transfer: "[2001:db8::5]:2",
+			Join: Hosts{"10.0.0.6", "web03:7", "2001:db8::6", "[2001:db8::7]:8"}, KeyFile: filepath.Join(filepath.Dir(path), "keys", "cluster.key"),
+			Name: "farm-1", QueryTimeout: 1500 * time.Millisecond, DrainTimeout: 5 * time.Minute,
+		},
+		Sessions: Sessions{MaxMemory: Memory{Bytes: 8 << 30}, MaxWaiting: 7, SnapshotDir: got.Sessions.SnapshotDir},
 		Status:   Status{Listen: "0.0.0.0:8080"},
 		Log:      Log{Level: "warn", Format: "text"},
 	}
-	if *got != *want {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if dir := got.Sessions.SnapshotDir; !filepath.IsAbs(dir) || !strings.HasSuffix(filepath.ToSlash(dir), "/var/lib/statemesh") {
+		t.Errorf("snapshot_dir: got %s", dir) // with a drive before it, on Windows
 	}
 }
 
@@ -309,7 +330,7 @@ func TestExample_HoldsEveryDefault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *c != *Default() {
+	if !reflect.DeepEqual(c, Default()) {
 		t.Errorf("got  %+v\nwant %+v", c, Default())
 	}
 
@@ -345,8 +366,10 @@ func TestWrite_IsReadBackAndWrittenAlike(t *testing.T) {
 	t.Parallel()
 	changed := Default()
 	changed.NodeName = "Büro-3"
-	changed.State = State{"[fe80::1%eth0]:1", "2.0.50727", "http/1.1", 1<<10 + 1, 3 << 19, 7, 90 * time.Second, time.Hour}
-	changed.Sessions = Sessions{Memory{Bytes: 5 << 30}, 1}
+	changed.State = State{"[fe80::1%eth0]:1", "2.0.50727", "http/1.1", 1<<10 + 1, 3 << 19, 7, 90 * time.Second, time.Hour, 10 * time.Millisecond}
+	changed.Cluster = Cluster{"10.0.0.5:1", "192.0.2.5:1", "10.0.0.5:2", Hosts{"a", "b:1"}, filepath.Join(t.TempDir(), "${key}"), false, "farm1",
+		3300 * time.Millisecond, time.Second, 0}
+	changed.Sessions = Sessions{Memory{Bytes: 5 << 30}, 1, t.TempDir()}
 	changed.Status.Listen = "localhost:0"
 	changed.Log = Log{"error", "json"}
 	for name, c := range map[string]*Config{"defaults": Default(), "changed": changed} {
@@ -360,7 +383,7 @@ func TestWrite_IsReadBackAndWrittenAlike(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v\n%s", err, &first)
 			}
-			if *back != *c {
+			if !reflect.DeepEqual(back, c) {
 				t.Errorf("got  %+v\nwant %+v", back, c)
 			}
 			if err := back.Write(&second, 24<<30); err != nil {
@@ -378,6 +401,8 @@ func TestWrite_SaysWhatAShareComesTo(t *testing.T) {
 	c := Default()
 	c.NodeName = "web01"
 	c.Sessions.MaxWaiting = 10
+	c.Cluster.Listen, c.Cluster.Transfer = "10.0.0.5:42425", "10.0.0.5:42426"
+	c.Cluster.Join, c.Cluster.InsecurePlaintext = Hosts{"10.0.0.6", "web03:42425"}, true
 	var b strings.Builder
 	if err := c.Write(&b, 24<<30); err != nil {
 		t.Fatal(err)
@@ -393,11 +418,26 @@ state {
   max_connections = "none"            # default
   idle_timeout    = "none"            # default
   request_timeout = "30s"             # default
+  lock_wait       = "500ms"           # default
+}
+
+cluster {
+  listen             = "10.0.0.5:42425"
+  advertise          = "" # default
+  transfer           = "10.0.0.5:42426"
+  join               = ["10.0.0.6", "web03:42425"]
+  key_file           = "" # default
+  insecure_plaintext = true
+  name               = "default" # default
+  query_timeout      = "2s"      # default
+  drain_timeout      = "1m"      # default
+  backups            = 0         # default
 }
 
 sessions {
-  max_memory  = "75%" # default: 18.0 GiB of 24.0 GiB
-  max_waiting = 10
+  max_memory   = "75%" # default: 18.0 GiB of 24.0 GiB
+  max_waiting  = 10
+  snapshot_dir = "" # default
 }
 
 status {
@@ -457,7 +497,7 @@ func TestSettings_AreTheFieldsOfConfig(t *testing.T) {
 	for _, name := range fields {
 		t.Errorf("field %s cannot be set", name)
 	}
-	if *c != *Default() {
+	if !reflect.DeepEqual(c, Default()) {
 		t.Errorf("setting every default anew changed something: %+v", c)
 	}
 }
@@ -525,7 +565,7 @@ func FuzzLoad(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, &b)
 		}
-		if *back != *c {
+		if !reflect.DeepEqual(back, c) {
 			t.Errorf("got  %+v\nwant %+v", back, c)
 		}
 	})

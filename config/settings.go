@@ -18,9 +18,9 @@ type Setting struct {
 // Settings lists everything that can be set, in the order of the file.
 func (c *Config) Settings() []Setting {
 	return []Setting{
-		{"", "node_name", "node-name", "name of this node in logs and on the status address", name{&c.NodeName}},
+		{"", "node_name", "node-name", "name of this node in logs and on the status address", name{&c.NodeName, maxName, "web01"}},
 
-		{"state", "listen", "state-addr", "where web servers connect", address{&c.State.Listen, "127.0.0.1:42424"}},
+		{"state", "listen", "state-addr", "where web servers connect", address{&c.State.Listen, "127.0.0.1:42424", false}},
 		{"state", "aspnet_version", "aspnet-version", "X-AspNet-Version in every response", version{&c.State.ASPNetVersion}},
 		{"state", "status_line", "status-line", "first line of a response: \"200 OK\" (bare) or \"HTTP/1.1 200 OK\"", choice{&c.State.StatusLine, []string{"bare", "http/1.1"}, "bare|http/1.1"}},
 		{"state", "max_head", "max-head", "largest head of a request", size{&c.State.MaxHead, 1 * kib, 1 * mib, "16KiB"}},
@@ -28,11 +28,24 @@ func (c *Config) Settings() []Setting {
 		{"state", "max_connections", "max-connections", "most open connections of web servers", count{&c.State.MaxConnections, 1, 1_000_000, true}},
 		{"state", "idle_timeout", "idle-timeout", "close a connection that asks nothing for so long", duration{&c.State.IdleTimeout, time.Second, 720 * time.Hour, true}},
 		{"state", "request_timeout", "request-timeout", "longest pause inside a request or an answer", duration{&c.State.RequestTimeout, time.Second, time.Hour, false}},
+		{"state", "lock_wait", "lock-wait", "how long a page may wait here for a locked session to be free", duration{&c.State.LockWait, 10 * time.Millisecond, 5 * time.Second, true}},
+
+		{"cluster", "listen", "gossip-addr", "where other nodes tell who is there, TCP and UDP", address{&c.Cluster.Listen, "127.0.0.1:42425", true}},
+		{"cluster", "advertise", "advertise-addr", "where other nodes reach that, if not there", peerAddress{&c.Cluster.Advertise}},
+		{"cluster", "transfer", "transfer-addr", "where other nodes ask for sessions", address{&c.Cluster.Transfer, "127.0.0.1:42426", true}},
+		{"cluster", "join", "join", "some of the other nodes; may be repeated", hosts{&c.Cluster.Join}},
+		{"cluster", "key_file", "key-file", "the cluster's keys; to make one: statemesh keygen", path{&c.Cluster.KeyFile, "cluster.key"}},
+		{"cluster", "insecure_plaintext", "insecure-plaintext", "do without keys: anybody who reaches this node's ports is one of the cluster", truth{&c.Cluster.InsecurePlaintext}},
+		{"cluster", "name", "cluster-name", "the same on all nodes of a cluster", name{&c.Cluster.Name, 63, "farm1"}},
+		{"cluster", "query_timeout", "query-timeout", "how long a page waits for other nodes' answers", duration{&c.Cluster.QueryTimeout, 100 * time.Millisecond, 3300 * time.Millisecond, false}},
+		{"cluster", "drain_timeout", "drain-timeout", "how long handing over all sessions may take when the node stops", duration{&c.Cluster.DrainTimeout, time.Second, time.Hour, false}},
+		{"cluster", "backups", "backups", "nodes that have a copy of each session: only 0 so far", backups{&c.Cluster.Backups}},
 
 		{"sessions", "max_memory", "max-memory", "memory for all sessions; over it new sessions are refused", memory{&c.Sessions.MaxMemory, 1 * mib, 64 * tib}},
 		{"sessions", "max_waiting", "max-waiting", "most requests that may wait for one session", count{&c.Sessions.MaxWaiting, 1, 65_536, false}},
+		{"sessions", "snapshot_dir", "snapshot-dir", "where the last node of a cluster leaves its sessions for its next start", path{&c.Sessions.SnapshotDir, "snapshots"}},
 
-		{"status", "listen", "status-addr", "where /healthz, /readyz and /metrics are", address{&c.Status.Listen, "127.0.0.1:42480"}},
+		{"status", "listen", "status-addr", "where /healthz, /readyz, /metrics and /api/v1 are", address{&c.Status.Listen, "127.0.0.1:42480", false}},
 
 		{"log", "level", "log-level", "least severe level to log: trace, debug, info, warn, error", choice{&c.Log.Level, []string{"trace", "debug", "info", "warn", "error"}, "level"}},
 		{"log", "format", "log-format", "how log lines are written", choice{&c.Log.Format, []string{"text", "json"}, "text|json"}},
@@ -51,10 +64,19 @@ func (s Setting) Kind() string { return s.value.kind() }
 // Allowed says what may be set, to stand behind "takes": `a size from 1KiB to 1MiB, such as "16KiB"`.
 func (s Setting) Allowed() string { return s.value.allowed() }
 
+// Switch tells whether the flag may stand without a value, which then is true.
+func (s Setting) Switch() bool { _, is := s.value.(truth); return is }
+
+// Repeatable tells whether the flag may be given again and again, each time with one value more.
+func (s Setting) Repeatable() bool { _, is := s.value.(hosts); return is }
+
 // Choices are the possible values of a setting that has only a few, else nil.
 func (s Setting) Choices() []string {
-	if c, ok := s.value.(choice); ok {
-		return c.known
+	switch v := s.value.(type) {
+	case choice:
+		return v.known
+	case truth:
+		return []string{"true", "false"}
 	}
 	return nil
 }

@@ -111,6 +111,10 @@ func explain(d *hcl.Diagnostic, src []byte, path string) *hcl.Diagnostic {
 		name, value := m[1], m[2]
 		bare := comment.ReplaceAllString(value, "")
 		switch {
+		case d.Summary == "Invalid escape sequence":
+			d.Summary = "Backslash"
+			d.Detail = fmt.Sprintf("In quotes a backslash has a meaning of its own. Write / instead, which Windows understands too: %s = %s",
+				name, strings.ReplaceAll(bare, `\`, "/"))
 		case bare == "":
 			d.Subject, d.Summary, d.Detail = &line, "Value missing", fmt.Sprintf("After %s = there must be a value.", name)
 		case strings.HasPrefix(value, `"`) && strings.Count(strings.ReplaceAll(value, `\"`, ""), `"`)%2 == 1:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -33,10 +34,14 @@ type value interface {
 // none is how "no limit" and "never" are written. 0 is refused: it may as well mean "nobody" and "at once".
 const none = "none"
 
-// name is a node's name.
-type name struct{ to *string }
+// name is a node's or a cluster's name.
+type name struct {
+	to      *string
+	max     int // bytes
+	example string
+}
 
-const maxName = 253 // bytes, as of a host's name
+const maxName = 253 // bytes of a node's, as of a host's
 
 func nameRune(r rune) bool {
 	return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune(".-_", r))
@@ -46,7 +51,7 @@ func (v name) set(text string) string {
 	switch {
 	case text == "":
 		return "The name is empty."
-	case len(text) > maxName:
+	case len(text) > v.max:
 		return fmt.Sprintf("The name is %d bytes long.", len(text))
 	}
 	if i := strings.IndexFunc(text, func(r rune) bool { return !nameRune(r) }); i >= 0 {
@@ -62,13 +67,14 @@ func (v name) set(text string) string {
 func (v name) text() string { return *v.to }
 func (v name) kind() string { return "name" }
 func (v name) allowed() string {
-	return fmt.Sprintf("letters, digits, dots, dashes and underscores, at most %d, such as \"web01\"", maxName)
+	return fmt.Sprintf("letters, digits, dots, dashes and underscores, at most %d, such as %q", v.max, v.example)
 }
 
 // address is where to listen: host:port.
 type address struct {
 	to      *string
 	example string // the default
+	onlyIP  bool   // no host's name: it may stand for several addresses
 }
 
 var hostPattern = regexp.MustCompile(`^[0-9A-Za-z_]([0-9A-Za-z_.-]*[0-9A-Za-z_])?$`)
@@ -98,13 +104,22 @@ func (v address) set(text string) string {
 	if host == "" || host == "*" || host == "+" {
 		return fmt.Sprintf("%q has no host. To listen on every address of this machine, write %q.", text, "0.0.0.0:"+port)
 	}
-	if _, err := netip.ParseAddr(host); err != nil {
-		if !hostPattern.MatchString(host) || strings.Trim(host, "0123456789.") == "" {
-			return fmt.Sprintf("%q is neither an IP address nor a host's name.", host)
-		}
+	if !isHost(host) {
+		return fmt.Sprintf("%q is neither an IP address nor a host's name.", host)
+	}
+	if _, err := netip.ParseAddr(host); err != nil && v.onlyIP {
+		return fmt.Sprintf("%q is not an IP address.", host)
 	}
 	*v.to = text
 	return ""
+}
+
+// isHost tells whether text is an IP address or may be a host's name.
+func isHost(text string) bool {
+	if ip, err := netip.ParseAddr(text); err == nil {
+		return ip.Zone() == "" || hostPattern.MatchString(ip.Zone())
+	}
+	return hostPattern.MatchString(text) && strings.Trim(text, "0123456789.") != ""
 }
 
 // bracketHint helps with an IPv6 address without brackets, "::1:42424".
@@ -120,12 +135,163 @@ func bracketHint(text string) string {
 }
 
 func (v address) text() string { return *v.to }
-func (v address) kind() string { return "host:port" }
+func (v address) kind() string {
+	if v.onlyIP {
+		return "ip:port"
+	}
+	return "host:port"
+}
 func (v address) allowed() string {
 	_, port, _ := net.SplitHostPort(v.example)
-	return fmt.Sprintf("host:port, such as %q for this machine only, \"0.0.0.0:%s\" for every address of this machine, "+
+	return fmt.Sprintf(v.kind()+", such as %q for this machine only, \"0.0.0.0:%s\" for every address of this machine, "+
 		"or \"[::1]:%s\"; port 0 picks a free one", v.example, port, port)
 }
+
+// peerAddress is where others reach this node: ip:port, or nothing.
+type peerAddress struct{ to *string }
+
+func (v peerAddress) set(text string) string {
+	if text != "" {
+		var checked string
+		if problem := (address{&checked, "10.0.0.5:42425", true}).set(text); problem != "" {
+			return problem
+		}
+		at, err := netip.ParseAddrPort(checked)
+		switch {
+		case err == nil && at.Addr().IsUnspecified():
+			return fmt.Sprintf("%q is no address that anybody can reach.", text)
+		case err == nil && at.Port() == 0:
+			return fmt.Sprintf("%q names no port.", text)
+		}
+	}
+	*v.to = text
+	return ""
+}
+func (v peerAddress) text() string { return *v.to }
+func (v peerAddress) kind() string { return "ip:port" }
+func (v peerAddress) allowed() string {
+	return `ip:port, such as "10.0.0.5:42425", or "" for the address that it listens on`
+}
+
+// Hosts are other machines, each host or host:port.
+type Hosts []string
+
+// hosts is a list of them: in text with commas between, in the file also with each in quotes of its own.
+type hosts struct{ to *Hosts }
+
+func (v hosts) set(text string) string {
+	var all Hosts
+	for one := range strings.SplitSeq(text, ",") {
+		one = strings.TrimSpace(one)
+		if one == "" {
+			continue // a comma too many
+		}
+		if problem := hostProblem(one); problem != "" {
+			return problem
+		}
+		all = append(all, one)
+	}
+	*v.to = all
+	return ""
+}
+
+func hostProblem(text string) string {
+	if _, after, ok := strings.Cut(text, "://"); ok {
+		return fmt.Sprintf("%q is more than host and port. Did you mean %q?", text, strings.TrimRight(after, "/"))
+	}
+	host := text
+	if bare, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")); err == nil {
+		host = bare.String()
+	} else if strings.Contains(text, ":") {
+		var port string
+		var err error
+		if host, port, err = net.SplitHostPort(text); err != nil {
+			return fmt.Sprintf("%q is neither host nor host:port.", text) + bracketHint(text)
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Sprintf("The port of %q is not a number from 1 to 65535.", text)
+		}
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+		return fmt.Sprintf("%q is no address that can be reached.", host)
+	}
+	if !isHost(host) {
+		return fmt.Sprintf("%q is neither an IP address nor a host's name.", host)
+	}
+	return ""
+}
+
+func (v hosts) text() string { return strings.Join(*v.to, ",") }
+func (v hosts) kind() string { return "host[:port]" }
+func (v hosts) allowed() string {
+	return `some of the other nodes, such as ["10.0.0.6:42425", "web03"]; without a port it is 42425`
+}
+
+// path is the name of a file or folder, or nothing. In the file it is meant from where the file is: see loader.decodeSetting.
+type path struct {
+	to      *string
+	example string
+}
+
+func (v path) set(text string) string {
+	if i := strings.IndexFunc(text, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }); i >= 0 {
+		return fmt.Sprintf("%s has a character in it that no name has. For \\ in the file, write \\\\ or /.", quote(text))
+	}
+	*v.to = text
+	return ""
+}
+
+// fromFolderOf makes the name one that is seen from the folder that file is in.
+func (v path) fromFolderOf(file string) {
+	if *v.to == "" || filepath.IsAbs(*v.to) {
+		return
+	}
+	if abs, err := filepath.Abs(filepath.Join(filepath.Dir(file), *v.to)); err == nil {
+		*v.to = abs
+	}
+}
+
+func (v path) text() string { return *v.to }
+func (v path) kind() string { return "path" }
+func (v path) allowed() string {
+	return fmt.Sprintf("a name, such as %q or \"C:/statemesh/%[1]s\"", v.example)
+}
+
+// truth is yes or no.
+type truth struct{ to *bool }
+
+func (v truth) set(text string) string {
+	switch {
+	case strings.EqualFold(text, "true"):
+		*v.to = true
+	case strings.EqualFold(text, "false"):
+		*v.to = false
+	default:
+		return fmt.Sprintf("%q is not one of the choices.", text)
+	}
+	return ""
+}
+func (v truth) text() string    { return strconv.FormatBool(*v.to) }
+func (v truth) kind() string    { return "true|false" }
+func (v truth) allowed() string { return "true or false" }
+
+// backups is there for files that say what is true anyway.
+type backups struct{ to *int }
+
+func (v backups) set(text string) string {
+	n, err := strconv.Atoi(text)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("%q is not a whole number.", text)
+	case n != 0:
+		return "This version keeps no copies: a session is on one node only, and lost if that crashes."
+	}
+	*v.to = n
+	return ""
+}
+func (v backups) text() string    { return strconv.Itoa(*v.to) }
+func (v backups) kind() string    { return "number" }
+func (v backups) allowed() string { return "0" }
 
 // version is a .NET version as web servers are told it: major.minor.build.
 type version struct{ to *string }
@@ -303,16 +469,16 @@ func (v duration) set(text string) string {
 	}
 	if n, err := strconv.ParseFloat(text, 64); err == nil {
 		if v.orNone && n == 0 {
-			return "For never, write \"none\"."
+			return v.sayNone()
 		}
-		return fmt.Sprintf("%q has no unit: s for seconds, m for minutes or h for hours.", text)
+		return fmt.Sprintf("%q has no unit: %s.", text, v.units())
 	}
 	d, err := time.ParseDuration(strings.ReplaceAll(text, " ", ""))
 	switch {
 	case err != nil:
 		return fmt.Sprintf("%q is not a time.", text)
 	case v.orNone && d == 0:
-		return "For never, write \"none\"."
+		return v.sayNone()
 	case d < v.min:
 		return fmt.Sprintf("%q is too short.", text)
 	case d > v.max:
@@ -329,8 +495,31 @@ func (v duration) text() string {
 }
 func (v duration) kind() string { return "time" + kindNone(v.orNone) }
 func (v duration) allowed() string {
-	return fmt.Sprintf("a time from %s to %s, such as \"30s\", \"2m\" or \"1h30m\"", durationText(v.min), durationText(v.max)) +
-		allowedNone(v.orNone, "never")
+	such := `"30s", "2m" or "1h30m"`
+	if v.short() {
+		such = `"500ms" or "2s"`
+	}
+	return fmt.Sprintf("a time from %s to %s, such as %s", durationText(v.min), durationText(v.max), such) +
+		allowedNone(v.orNone, v.meansNone())
+}
+
+func (v duration) meansNone() string {
+	if v.short() {
+		return "not at all"
+	}
+	return "never"
+}
+
+func (v duration) sayNone() string { return fmt.Sprintf("For %s, write %q.", v.meansNone(), none) }
+
+// short tells whether it is of the order of a second.
+func (v duration) short() bool { return v.min < time.Second }
+
+func (v duration) units() string {
+	if v.short() {
+		return "ms for milliseconds or s for seconds"
+	}
+	return "s for seconds, m for minutes or h for hours"
 }
 
 // durationText is d.String() without the zeros that nobody writes: "2m", not "2m0s".

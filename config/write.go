@@ -34,10 +34,25 @@ var noTemplate = strings.NewReplacer("${", "$${", "%{", "%%{")
 
 // literal writes the setting's value as the file has it.
 func literal(s Setting) string {
-	if v, ok := s.value.(count); ok && v.text() != none {
-		return v.text()
+	switch v := s.value.(type) {
+	case count:
+		if v.text() != none {
+			return v.text()
+		}
+	case truth, backups:
+		return s.Value()
+	case hosts:
+		var all []string
+		for _, h := range *v.to {
+			all = append(all, quoted(h))
+		}
+		return "[" + strings.Join(all, ", ") + "]"
 	}
-	return noTemplate.Replace(strconv.Quote(s.Value()))
+	return quoted(s.Value())
+}
+
+func quoted(text string) string {
+	return noTemplate.Replace(strconv.Quote(text))
 }
 
 // remark is a comment, with the tab before it that lines comments up.

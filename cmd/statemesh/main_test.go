@@ -170,7 +170,7 @@ func TestCheck_PrintsWhatCheckAccepts(t *testing.T) {
 	if status != exitDone || !strings.HasSuffix(stderr, "statemesh.hcl is valid.\n") {
 		t.Fatalf("status %d, stderr %q", status, stderr)
 	}
-	for _, want := range []string{"node_name = \"web01\"\n", "max_memory  = \"50%\" # ", " of ", "listen          = \"127.0.0.1:42424\" # default\n"} {
+	for _, want := range []string{"node_name = \"web01\"\n", "max_memory   = \"50%\" # ", " of ", "listen          = \"127.0.0.1:42424\" # default\n"} {
 		if !strings.Contains(first, want) {
 			t.Errorf("no %q in:\n%s", want, first)
 		}
@@ -202,11 +202,11 @@ func TestCheck_ShowsMistakes(t *testing.T) {
 func TestServe_ShowsMistakesOfFileAndFlagsAndStartsNothing(t *testing.T) {
 	t.Parallel()
 	addrs := filepath.Join(t.TempDir(), "addrs.json")
-	status, _, stderr := runHere("serve", "--config", write(t, "cluster {\n}\n"), "--max-waiting", "0", "--addr-file", addrs)
+	status, _, stderr := runHere("serve", "--config", write(t, "clutter {\n}\n"), "--max-waiting", "0", "--addr-file", addrs)
 	if status != exitUsage {
 		t.Errorf("status %d, want %d", status, exitUsage)
 	}
-	for _, want := range []string{"Unknown block \"cluster\"", "The blocks are state, sessions, status and log.", "--max-waiting: 0 is out of range", "2 mistakes."} {
+	for _, want := range []string{"Unknown block \"clutter\"", "Did you mean \"cluster\"? The blocks are state, cluster, sessions, status and log.", "--max-waiting: 0 is out of range", "2 mistakes."} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("no %q in:\n%s", want, stderr)
 		}

@@ -56,7 +56,10 @@ A flag overrides the file of --config, and the file overrides the default.`,
 	flags.StringVar(&file, "config", "", "read settings from `FILE`; to try it: statemesh check FILE")
 	_ = cmd.MarkFlagFilename("config", "hcl")
 	for _, s := range config.Default().Settings() {
-		flags.Var(&settingFlag{Setting: s}, s.Flag, s.Help)
+		flag := flags.VarPF(&settingFlag{Setting: s}, s.Flag, "", s.Help)
+		if s.Switch() {
+			flag.NoOptDefVal = "true"
+		}
 		complete := cobra.NoFileCompletions
 		if choices := s.Choices(); choices != nil {
 			complete = cobra.FixedCompletions(choices, cobra.ShellCompDirectiveNoFileComp)
@@ -75,8 +78,22 @@ type settingFlag struct {
 	set  bool
 }
 
-func (f *settingFlag) Set(text string) error { f.text, f.set = text, true; return nil }
-func (f *settingFlag) Type() string          { return f.Kind() }
+func (f *settingFlag) Set(text string) error {
+	if f.set && f.Repeatable() {
+		text = f.text + "," + text
+	}
+	f.text, f.set = text, true
+	return nil
+}
+
+// Type is shown in the help text. "bool" is pflag's word for a flag that needs no value; it shows nothing then.
+func (f *settingFlag) Type() string {
+	if f.Switch() {
+		return "bool"
+	}
+	return f.Kind()
+}
+
 func (f *settingFlag) String() string { // the default, for the help text
 	if f.set || f.Flag == "" {
 		return f.text

@@ -32,6 +32,49 @@ state {
 
   # The longest pause inside a request or an answer, 1s to 1h; after it the connection is closed.
   request_timeout = "30s"
+
+  # How long a page may wait here for a session that another page has locked, 10ms to 5s; it goes on the
+  # moment the lock is free. "none": it is told to ask again, which web servers do every half second.
+  lock_wait = "500ms"
+}
+
+# The side towards other nodes. Without key_file, join and insecure_plaintext this node runs alone, and
+# nothing of this is used. What each says is in docs/configuration.md.
+cluster {
+  # Where other nodes tell who is there, TCP and UDP: the IP address by which they reach this machine, and
+  # a port. 127.0.0.1 is for several nodes on one machine.
+  listen = "127.0.0.1:42425"
+
+  # Where other nodes reach that, if it is not where this node listens: behind NAT, or when it listens on
+  # 0.0.0.0 and this machine has several addresses.
+  advertise = ""
+
+  # Where other nodes ask for sessions and hand them over, TCP.
+  transfer = "127.0.0.1:42426"
+
+  # Some of the other nodes: host or host:port, as in ["10.0.0.6", "web03:42425"]. One that is up is
+  # enough to find all; a name may have several addresses.
+  join = []
+
+  # The cluster's keys, the same file on every node. To make it:  statemesh keygen > cluster.key
+  # A name without a folder is a file in the folder of this one.
+  key_file = ""
+
+  # true: no key. What nodes say to each other is not encrypted, and anybody who reaches their ports is
+  # one of them.
+  insecure_plaintext = false
+
+  # Clusters that reach each other are kept apart by their names.
+  name = "default"
+
+  # How long a page may wait for other nodes to say where its session is, 100ms to 3.3s.
+  query_timeout = "2s"
+
+  # How long handing all sessions to other nodes may take when this one is stopped, 1s to 1h.
+  drain_timeout = "1m"
+
+  # How many other nodes keep a copy of each session. This version keeps none: only 0.
+  backups = 0
 }
 
 # The store.
@@ -42,9 +85,13 @@ sessions {
 
   # The most requests that may wait for one session, 1 to 65536.
   max_waiting = 64
+
+  # A folder in which the last node of a cluster leaves its sessions, encrypted, when it is stopped; its
+  # next start takes them from there. "" is nowhere: then they are lost.
+  snapshot_dir = ""
 }
 
-# The address for operators: /healthz, /readyz and /metrics.
+# The address for operators: /healthz, /readyz, /metrics and /api/v1.
 status {
   listen = "127.0.0.1:42480"
 }

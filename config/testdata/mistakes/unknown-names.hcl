@@ -14,8 +14,13 @@ state {
   colour         = "blue"
 }
 
-cluster {
+gossip {
   join = ["10.0.0.6:42425"]
+}
+
+cluster {
+  seeds   = ["10.0.0.6:42425"]
+  keyfile = "cluster.key"
 }
 
 status {

@@ -1,0 +1,4 @@
+cluster {
+  key_file           = "cluster.key"
+  insecure_plaintext = true
+}

@@ -1,0 +1,3 @@
+sessions {
+  snapshot_dir = "snapshots"
+}

@@ -1,0 +1,3 @@
+cluster {
+  key_file = "C:\statemesh\cluster.key"
+}
