@@ -206,7 +206,7 @@ func TestServe_ShowsMistakesOfFileAndFlagsAndStartsNothing(t *testing.T) {
 	if status != exitUsage {
 		t.Errorf("status %d, want %d", status, exitUsage)
 	}
-	for _, want := range []string{"Unknown block \"clutter\"", "Did you mean \"cluster\"? The blocks are state, cluster, sessions, status and log.", "--max-waiting: 0 is out of range", "2 mistakes."} {
+	for _, want := range []string{"Unknown block \"clutter\"", "Did you mean \"cluster\"?", "--max-waiting: 0 is out of range", "2 mistakes."} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("no %q in:\n%s", want, stderr)
 		}
