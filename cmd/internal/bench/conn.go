@@ -1,42 +1,32 @@
 package bench
 
 import (
-	"context"
-	"io"
 	"math/rand/v2"
-	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// conn is one connection of a web server, with the sessions whose pages it asks for. One goroutine uses it.
+// conn is one worker process of a web server, with the sessions whose pages it asks for. It has one connection, or, if its users move
+// about, one to each node. One goroutine uses it.
 type conn struct {
 	f     *Farm
 	index int
-	node  string
+	// The link of the request under way is one of links.
+	*link
+	links []*link
+	turn  int // of links, with Alternate, for sessions that are new
 
 	// sessions from first on are this connection's own; created counts those made by pages, see newSession.
 	first, sessions, created uint32
 	random                   *rand.Rand
 	id                       [idLen]byte
 	*requests
-
-	mu sync.Mutex // guards nc against hurry
-	nc net.Conn
-	// in[r:w] has arrived and not been looked at.
-	in    []byte
-	r, w  int
-	armed time.Duration // when nc's deadline was last set
-	// With batches, there are many answers on their way, of due bytes together that have not been read.
-	batches bool
-	due     int
-
-	// The answer to the last exchange. body is valid until the next one.
-	answer response
-	body   []byte
+	// second asks at the same moment as this one, with Pair.
+	second *conn
+	// pollPause is how long a Get waits that met a lock, before it is sent again; 0: to meet one is a fault.
+	pollPause time.Duration
 
 	now       time.Duration // the clock when the last answer had arrived
 	held      int32         // the cookie of the lock this connection has, or noCookie
@@ -44,44 +34,16 @@ type conn struct {
 	done      atomic.Uint64 // for the progress line
 
 	// What was measured.
-	pages, trips   *hdrhistogram.Histogram
-	polls          uint64
-	sent, received uint64
-}
-
-func (c *conn) dial(ctx context.Context) error {
-	d := net.Dialer{Timeout: dialTimeout}
-	nc, err := d.DialContext(ctx, "tcp", c.node)
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	c.nc = nc
-	c.mu.Unlock()
-	c.r, c.w, c.armed = 0, 0, -time.Hour
-	return nil
-}
-
-func (c *conn) close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.nc != nil {
-		c.nc.Close()
-		c.nc = nil
-	}
-}
-
-// hurry gives the request in flight, if any, a second more. It may be called by any goroutine.
-func (c *conn) hurry() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.nc != nil {
-		c.nc.SetDeadline(time.Now().Add(time.Second))
-	}
+	pages, trips, waits *hdrhistogram.Histogram
+	polls               uint64
+	sent, received      uint64
 }
 
 // exchange sends one request and reads its answer. The errors are faults that leave the connection unusable, but for noVersion.
 func (c *conn) exchange(req []byte, doing string) error {
+	if c.f.o.Spread == PerRequest {
+		c.link = c.links[c.random.IntN(len(c.links))]
+	}
 	c.arm()
 	if _, err := c.nc.Write(req); err != nil {
 		return networkFault(doing, err)
@@ -109,60 +71,6 @@ func (c *conn) arm() {
 		c.armed = c.now
 		c.nc.SetDeadline(time.Now().Add(answerTimeout))
 	}
-}
-
-// receive reads one response into answer and body, and returns its length.
-func (c *conn) receive() (n int, err error) {
-	head := 0
-	for {
-		if c.w > c.r {
-			if head, err = parseResponse(c.in[c.r:c.w], &c.answer); err != nil {
-				return 0, err
-			}
-			if head > 0 {
-				break
-			}
-		}
-		if err := c.fill(maxResponseHead); err != nil {
-			return 0, err
-		}
-	}
-	n = head + c.answer.length
-	for c.w-c.r < n {
-		if err := c.fill(n); err != nil {
-			return 0, err
-		}
-	}
-	c.body = c.in[c.r+head : c.r+n]
-	c.r += n
-	return n, nil
-}
-
-// fill reads what there is, of an answer that may be n bytes long.
-func (c *conn) fill(n int) error {
-	switch {
-	case c.r == c.w:
-		c.r, c.w = 0, 0
-	case c.r+n > len(c.in):
-		c.w = copy(c.in, c.in[c.r:c.w])
-		c.r = 0
-	}
-	if c.w == len(c.in) {
-		c.in = append(c.in, make([]byte, len(c.in))...)
-	}
-	if c.batches {
-		wakeAt(c.nc, max(c.due, 1))
-	}
-	k, err := c.nc.Read(c.in[c.w:])
-	c.w += k
-	c.due -= k
-	if k == 0 && err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		return err
-	}
-	return nil
 }
 
 // identify makes session the one that requests are for.

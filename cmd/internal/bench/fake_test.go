@@ -74,7 +74,8 @@ type fakeSession struct {
 
 type fakeRequest struct {
 	op, key, body string
-	cookie        int // -1: none
+	cookie        int    // -1: none
+	node          string // that was asked
 }
 
 func newFake() *fake {
@@ -83,12 +84,17 @@ func newFake() *fake {
 
 // startFake runs a fake until the test ends.
 func startFake(t *testing.T) *fake {
+	f := newFake()
+	f.addr = f.node(t)
+	return f
+}
+
+// node is one more address of the service, as if it were a cluster.
+func (f *fake) node(t *testing.T) (addr string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := newFake()
-	f.addr = l.Addr().String()
 	var wg sync.WaitGroup
 	wg.Go(func() { f.accept(l) })
 	t.Cleanup(func() {
@@ -100,7 +106,7 @@ func startFake(t *testing.T) *fake {
 		f.mu.Unlock()
 		wg.Wait()
 	})
-	return f
+	return l.Addr().String()
 }
 
 func (f *fake) accept(l net.Listener) {
@@ -131,6 +137,7 @@ func (f *fake) serve(nc net.Conn) {
 		if err != nil {
 			return
 		}
+		r.node = nc.LocalAddr().String()
 		answer, err := f.answer(r)
 		if f.pieces {
 			io.WriteString(nc, answer[:len(answer)/2])

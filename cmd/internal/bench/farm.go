@@ -3,7 +3,7 @@
 // A [Farm] is a number of connections, each with sessions of its own, for which it asks as pages do:
 //
 //	Fill     every session is stored once                                  fill.go
-//	Run      pages, one at a time on a connection, each answer checked     page.go, conn.go
+//	Run      pages, one at a time on a connection, each answer checked     page.go, pair.go, conn.go
 //	Empty    every session is removed
 //
 // Nothing of what the server is built from is used here, so that the two cannot be wrong in the same way. The farm shares the
@@ -24,8 +24,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // ErrUsage is what errors.Is finds in an error about what the bench was asked to do, as opposed to what happened when it did it.
@@ -46,21 +44,25 @@ const (
 	redialPause   = 100 * time.Millisecond
 	// pollPause is how long a page waits that meets another's lock. (ASP.NET waits 500 ms, which would leave the service idle.)
 	pollPause = time.Millisecond
+	// aspnetPollPause is what ASP.NET waits, for the second of a pair of requests, which is about what its user notices.
+	aspnetPollPause = 500 * time.Millisecond
 )
 
 // FarmOptions say what a farm does.
 type FarmOptions struct {
-	Addrs    []string // Required: the service's nodes. Connections are spread over them.
-	Conns    int      // Required.
-	Sessions int      // Required, unless Mix is Create. At least one a connection, unless they are Shared.
-	Size     Size     // Required: of bodies, in bytes, at least 16
-	Mix      Mix      // Default RW
-	Minutes  int      // until an unused session expires. Default 20
-	App      string   // the web application's AppDomainAppId. Default /LM/W3SVC/1/ROOT
-	Seed     uint64   // decides ids and bodies: farms that share a service need different ones
-	Shared   bool     // any connection may ask for any session, and waits for those that others have locked
-	Rate     float64  // pages a second, whatever the service makes of them. Default 0: as many as it can take
-	Depth    int      // Sets in flight on a connection in Fill. Default 1: as web servers do; only ours is known to like more
+	Addrs    []string      // Required: the service's nodes. Connections are spread over them.
+	Conns    int           // Required.
+	Sessions int           // Required, unless Mix is Create. At least one a connection, unless they are Shared.
+	Size     Size          // Required: of bodies, in bytes, at least 16
+	Mix      Mix           // Default RW
+	Minutes  int           // until an unused session expires. Default 20
+	App      string        // the web application's AppDomainAppId. Default /LM/W3SVC/1/ROOT
+	Seed     uint64        // decides ids and bodies: farms that share a service need different ones
+	Spread   Spread        // how users move between the nodes. Default Sticky
+	Think    time.Duration // between the requests of a page that has a lock
+	Shared   bool          // any connection may ask for any session, and waits for those that others have locked
+	Rate     float64       // pages a second, whatever the service makes of them. Default 0: as many as it can take
+	Depth    int           // Sets in flight on a connection in Fill. Default 1: as web servers do; only ours is known to like more
 
 	// canned: the service is the floor, whose bodies are all that of session 0 and whose cookies are all the same.
 	canned bool
@@ -75,6 +77,9 @@ func (o *FarmOptions) validate() error {
 	}
 	if o.Depth == 0 {
 		o.Depth = 1
+	}
+	if o.Spread == "" {
+		o.Spread = Sticky
 	}
 	switch {
 	case len(o.Addrs) == 0:
@@ -93,6 +98,10 @@ func (o *FarmOptions) validate() error {
 		return usagef("--app: longer than 1000 bytes")
 	case o.Rate < 0:
 		return usagef("--rate: %v is negative", o.Rate)
+	case o.Think < 0:
+		return usagef("--think: %v is negative", o.Think)
+	case o.Shared && (o.Spread == Alternate || o.Mix == Pair):
+		return usagef("--shared does not go together with --spread %s or --mix %s", Alternate, Pair)
 	case o.Depth < 1:
 		return usagef("depth: %d is not positive", o.Depth)
 	}
@@ -104,6 +113,7 @@ type Farm struct {
 	o      FarmOptions
 	conns  []*conn
 	ledger []entry
+	at     []uint8 // with Alternate: the node of each session's last page
 	faults faultLog
 	start  time.Time
 
@@ -116,22 +126,47 @@ func NewFarm(o FarmOptions) (*Farm, error) {
 		return nil, err
 	}
 	f := &Farm{o: o, ledger: make([]entry, o.Sessions), start: time.Now()}
+	if o.Spread == Alternate {
+		f.at = make([]uint8, o.Sessions)
+	}
 	for i := range o.Conns {
-		first, end := o.Sessions*i/o.Conns, o.Sessions*(i+1)/o.Conns
-		f.conns = append(f.conns, &conn{
-			f:        f,
-			index:    i,
-			node:     o.Addrs[i%len(o.Addrs)],
-			first:    uint32(first),
-			sessions: uint32(end - first),
-			random:   rand.New(rand.NewPCG(o.Seed, uint64(i))),
-			requests: newRequests(o.App, o.Size.Max),
-			in:       make([]byte, o.Size.Max+4096),
-			pages:    hdrhistogram.New(lowestLatency, highestLatency, latencyDigits),
-			trips:    hdrhistogram.New(lowestLatency, highestLatency, latencyDigits),
-		})
+		c := f.newConn(i)
+		if o.Shared {
+			c.pollPause = pollPause
+		}
+		if o.Mix == Pair {
+			c.second = f.newConn(i)
+			c.second.pollPause = aspnetPollPause
+		}
+		f.conns = append(f.conns, c)
 	}
 	return f, nil
+}
+
+// newConn makes the i-th connection, or its second.
+func (f *Farm) newConn(i int) *conn {
+	o := &f.o
+	first, end := o.Sessions*i/o.Conns, o.Sessions*(i+1)/o.Conns
+	c := &conn{
+		f:        f,
+		index:    i,
+		first:    uint32(first),
+		sessions: uint32(end - first),
+		random:   rand.New(rand.NewPCG(o.Seed, uint64(i))),
+		requests: newRequests(o.App, o.Size.Max),
+		pages:    newHistogram(),
+		trips:    newHistogram(),
+		waits:    newHistogram(),
+	}
+	nodes := 1
+	if o.Spread != Sticky {
+		nodes = len(o.Addrs)
+	}
+	for k := range nodes {
+		c.links = append(c.links, &link{node: o.Addrs[(i+k)%len(o.Addrs)], in: make([]byte, o.Size.Max+4096)})
+	}
+	c.link = c.links[0]
+	return c
 }
 
 // clock is the time since the farm was made. (Cheaper than time.Now, which reads two clocks.)
@@ -139,7 +174,7 @@ func (f *Farm) clock() time.Duration { return time.Since(f.start) }
 
 // Dial connects.
 func (f *Farm) Dial(ctx context.Context) error {
-	for _, c := range f.conns {
+	for c := range f.everyLink {
 		if err := c.dial(ctx); err != nil {
 			return fmt.Errorf("cannot reach a state service at %s: %w\nIs it running? Ours starts with: statemesh serve; Microsoft's with: net start aspnet_state", c.node, rootOf(err))
 		}
@@ -158,7 +193,7 @@ func rootOf(err error) error {
 
 // Close closes the connections.
 func (f *Farm) Close() {
-	for _, c := range f.conns {
+	for c := range f.everyLink {
 		c.close()
 	}
 }
@@ -188,8 +223,21 @@ func (f *Farm) Run(ctx context.Context, warmup, duration time.Duration, p *Progr
 // interrupt ends a Run: pages in flight have a second left.
 func (f *Farm) interrupt() {
 	f.stop.Store(true)
-	for _, c := range f.conns {
+	for c := range f.everyLink {
 		c.hurry()
+	}
+}
+
+// everyLink ranges over all connections.
+func (f *Farm) everyLink(yield func(*link) bool) {
+	for _, c := range f.conns {
+		for ; c != nil; c = c.second {
+			for _, l := range c.links {
+				if !yield(l) {
+					return
+				}
+			}
+		}
 	}
 }
 
@@ -221,7 +269,9 @@ func (f *Farm) done() (n uint64) {
 func (f *Farm) Resize(size Size) {
 	f.o.Size = size
 	for _, c := range f.conns {
-		c.requests = newRequests(f.o.App, size.Max)
+		for ; c != nil; c = c.second {
+			c.requests = newRequests(f.o.App, size.Max)
+		}
 	}
 }
 

@@ -22,7 +22,9 @@ type Options struct {
 	Sessions int
 	Minutes  int
 	App      string
-	Seed     uint64 // Default: another one each time
+	Seed     uint64        // Default: another one each time
+	Spread   Spread        // Default Sticky
+	Think    time.Duration // between a page's requests
 	Shared   bool
 	Rate     float64
 	Floor    bool // compare with the floor
@@ -214,6 +216,8 @@ func (m *measurement) farmOptions(addrs []string, conns int, size Size) FarmOpti
 		Minutes:  m.o.Minutes,
 		App:      m.o.App,
 		Seed:     m.o.Seed,
+		Spread:   m.o.Spread,
+		Think:    m.o.Think,
 		Shared:   m.o.Shared,
 		Rate:     m.o.Rate,
 	}

@@ -15,10 +15,12 @@ const (
 	ReadOnly Mix = "readonly" // Get
 	Typical  Mix = "typical"  // 60 % rw, 25 % readonly, 10 % rw that change nothing (ReleaseExclusive), 5 % without session (HEAD)
 	Create   Mix = "create"   // Set of a session that is new
+	Miss     Mix = "miss"     // GetExclusive of a session that does not exist
+	Pair     Mix = "pair"     // two rw at the same moment for the same session, from two connections (pair.go)
 )
 
 // Mixes are all there are.
-var Mixes = []Mix{RW, ReadOnly, Typical, Create}
+var Mixes = []Mix{RW, ReadOnly, Typical, Create, Miss, Pair}
 
 // ParseMix reads one of Mixes.
 func ParseMix(text string) (Mix, error) {
@@ -28,15 +30,41 @@ func ParseMix(text string) (Mix, error) {
 	return "", usagef("--mix: there is no %q, only %s", text, Mixes)
 }
 
+// Spread says how users move between the nodes.
+type Spread string
+
+const (
+	Sticky     Spread = "sticky"    // not at all: a connection's users stay on its node
+	Alternate  Spread = "alternate" // each page of a session is asked for on the node after that of the page before
+	PerPage    Spread = "page"      // each page is asked for on some node
+	PerRequest Spread = "request"   // each request goes to some node
+)
+
+// Spreads are all there are.
+var Spreads = []Spread{Sticky, Alternate, PerPage, PerRequest}
+
+// ParseSpread reads one of Spreads.
+func ParseSpread(text string) (Spread, error) {
+	if spread := Spread(text); slices.Contains(Spreads, spread) {
+		return spread, nil
+	}
+	return "", usagef("--spread: there is no %q, only %s", text, Spreads)
+}
+
 // run asks for pages until end, and measures those that begin at begin or later.
 func (c *conn) run(begin, end time.Duration) {
 	c.pages.Reset()
 	c.trips.Reset()
+	c.waits.Reset()
 	c.polls, c.sent, c.received = 0, 0, 0
 	c.done.Store(0)
-	c.armed = -time.Hour
-	if c.nc == nil && !c.redial(end) {
-		return
+	for each := c; each != nil; each = each.second {
+		for _, each.link = range each.links {
+			each.armed = -time.Hour
+			if each.nc == nil && !each.redial(end) {
+				return
+			}
+		}
 	}
 	schedule := c.schedule()
 	for c.now = c.f.clock(); ; {
@@ -46,6 +74,7 @@ func (c *conn) run(begin, end time.Duration) {
 		}
 		c.measuring = start >= begin
 		session := c.pick()
+		c.move(session)
 		c.held = noCookie
 		if err := c.page(session); err != nil {
 			if c.f.o.Mix == Create {
@@ -94,7 +123,7 @@ func (s *schedule) next(c *conn, end time.Duration) time.Duration {
 
 func (c *conn) pick() uint32 {
 	switch {
-	case c.f.o.Mix == Create:
+	case c.f.o.Mix == Create || c.f.o.Mix == Miss:
 		c.created++
 		return c.newSession(c.created - 1)
 	case c.f.o.Shared:
@@ -109,6 +138,23 @@ func (c *conn) newSession(i uint32) uint32 {
 	return uint32(len(c.f.ledger)) + i*uint32(len(c.f.conns)) + uint32(c.index)
 }
 
+// move chooses the node for the next page.
+func (c *conn) move(session uint32) {
+	switch c.f.o.Spread {
+	case Alternate:
+		if int(session) < len(c.f.at) {
+			at := &c.f.at[session]
+			*at = uint8((int(*at) + 1) % len(c.links))
+			c.turn = int(*at)
+		} else {
+			c.turn = (c.turn + 1) % len(c.links)
+		}
+	case PerPage:
+		c.turn = c.random.IntN(len(c.links))
+	}
+	c.link = c.links[c.turn]
+}
+
 func (c *conn) page(session uint32) error {
 	mix := c.f.o.Mix
 	if mix == Typical {
@@ -119,6 +165,10 @@ func (c *conn) page(session uint32) error {
 		return c.readPage(session)
 	case Create:
 		return c.createPage(session)
+	case Miss:
+		return c.missPage(session)
+	case Pair:
+		return c.pairPage(session)
 	default:
 		return c.writePage(session)
 	}
@@ -141,6 +191,7 @@ func (c *conn) writePage(session uint32) error {
 	if err := c.acquireLock(session); err != nil {
 		return err
 	}
+	c.think()
 	return c.store(session, c.held)
 }
 
@@ -148,6 +199,7 @@ func (c *conn) unchangedPage(session uint32) error {
 	if err := c.acquireLock(session); err != nil {
 		return err
 	}
+	c.think()
 	if err := c.exchange(c.releaseOf(&c.id, c.held), "ReleaseExclusive"); err != nil {
 		return err
 	}
@@ -175,6 +227,24 @@ func (c *conn) sessionlessPage(session uint32) error {
 
 func (c *conn) createPage(session uint32) error {
 	return c.storeAgain(session, 0)
+}
+
+func (c *conn) missPage(session uint32) error {
+	if err := c.exchange(c.acquire.to(c.identify(session)), "GetExclusive"); err != nil {
+		return err
+	}
+	if c.answer.status != 404 {
+		return faultf(otherStatus, "GetExclusive of session %d, which does not exist, was answered %d", session, c.answer.status)
+	}
+	return nil
+}
+
+// think is what the page does with its session.
+func (c *conn) think() {
+	if c.f.o.Think > 0 {
+		time.Sleep(c.f.o.Think)
+		c.now = c.f.clock()
+	}
 }
 
 // acquireLock gets a session with its lock, whose cookie is then in held.
@@ -220,18 +290,18 @@ func (c *conn) setRequest(session uint32, minutes int, cookie int32) []byte {
 	}
 	n := o.Size.of(o.Seed, session, version)
 	c.bodyOf(n, o.Seed, session, version)
-	return c.setOf(c.identify(session), n, minutes, cookie)
+	return c.setOf(c.identify(session), n, minutes, 0, cookie)
 }
 
 // poll is exchange for a Get that other connections' locks may hold up.
 func (c *conn) poll(req []byte, doing string) error {
 	for giveUp := c.now + answerTimeout; ; {
 		err := c.exchange(req, doing)
-		if err != nil || c.answer.status != 423 || !c.f.o.Shared || c.now > giveUp {
+		if err != nil || c.answer.status != 423 || c.pollPause == 0 || c.now > giveUp {
 			return err
 		}
 		c.polls++
-		time.Sleep(pollPause)
+		time.Sleep(c.pollPause)
 		c.now = c.f.clock()
 	}
 }
@@ -335,7 +405,7 @@ func (c *conn) redial(end time.Duration) bool {
 func (c *conn) restore(session uint32) error {
 	o := &c.f.o
 	switch {
-	case o.Mix == Create:
+	case o.Mix == Create || o.Mix == Miss:
 		return nil
 	case o.Shared && c.held == noCookie:
 		return nil

@@ -76,10 +76,11 @@ func (q *requests) bodyOf(n int, seed uint64, session, version uint32) []byte {
 }
 
 // setOf returns the request that stores the first n bytes at out[bodyAt], which are not moved: only the head is put before them.
-func (q *requests) setOf(id *[idLen]byte, n int, minutes int, cookie int32) []byte {
+func (q *requests) setOf(id *[idLen]byte, n int, minutes, flags int, cookie int32) []byte {
 	b := strconv.AppendInt(q.set.to(id), int64(minutes), 10)
 	b = strconv.AppendInt(append(b, "\r\nContent-Length:"...), int64(n), 10)
-	b = strconv.AppendInt(append(b, "\r\nExtraFlags:0\r\nLockCookie:"...), int64(cookie), 10)
+	b = strconv.AppendInt(append(b, "\r\nExtraFlags:"...), int64(flags), 10)
+	b = strconv.AppendInt(append(b, "\r\nLockCookie:"...), int64(cookie), 10)
 	b = q.set.keep(append(b, "\r\n\r\n"...))
 	start := q.bodyAt - len(b)
 	copy(q.out[start:], b)

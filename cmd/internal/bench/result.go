@@ -19,6 +19,10 @@ const (
 	latencyDigits  = 3
 )
 
+func newHistogram() *hdrhistogram.Histogram {
+	return hdrhistogram.New(lowestLatency, highestLatency, latencyDigits)
+}
+
 func record(h *hdrhistogram.Histogram, d time.Duration) {
 	h.RecordValue(min(max(int64(d), lowestLatency), highestLatency)) // cannot fail: in range
 }
@@ -26,6 +30,7 @@ func record(h *hdrhistogram.Histogram, d time.Duration) {
 // Result is what one Run measured.
 type Result struct {
 	Mix      Mix     `json:"mix"`
+	Spread   Spread  `json:"spread"`
 	Conns    int     `json:"conns"`
 	Size     string  `json:"size"`
 	Sessions int     `json:"sessions"`
@@ -38,7 +43,8 @@ type Result struct {
 	MBPerSecond       float64 `json:"mb_per_second"` // both ways
 	Page              Latency `json:"page"`
 	Request           Latency `json:"request"`
-	Polls             uint64  `json:"polls"` // requests that met another's lock, with Shared
+	Wait              Latency `json:"wait,omitzero"` // of the second of a pair, from the first one's Set on
+	Polls             uint64  `json:"polls"`         // requests that met another's lock, with Shared and Pair
 
 	// The share of one processor that each side used; 0 if unknown.
 	ClientBusy float64 `json:"client_busy,omitempty"`
@@ -63,18 +69,21 @@ func latencyOf(h *hdrhistogram.Histogram) Latency {
 }
 
 func (f *Farm) result(took time.Duration) *Result {
-	pages := hdrhistogram.New(lowestLatency, highestLatency, latencyDigits)
-	trips := hdrhistogram.New(lowestLatency, highestLatency, latencyDigits)
+	pages, trips, waits := newHistogram(), newHistogram(), newHistogram()
 	var bytes, polls uint64
 	for _, c := range f.conns {
 		pages.Merge(c.pages)
 		trips.Merge(c.trips)
-		bytes += c.sent + c.received
-		polls += c.polls
+		waits.Merge(c.waits)
+		for ; c != nil; c = c.second {
+			bytes += c.sent + c.received
+			polls += c.polls
+		}
 	}
 	seconds := max(took, time.Nanosecond).Seconds()
 	r := &Result{
 		Mix:               f.o.Mix,
+		Spread:            f.o.Spread,
 		Conns:             f.o.Conns,
 		Size:              f.o.Size.String(),
 		Sessions:          f.o.Sessions,
@@ -86,6 +95,7 @@ func (f *Farm) result(took time.Duration) *Result {
 		MBPerSecond:       float64(bytes) / seconds / 1e6,
 		Page:              latencyOf(pages),
 		Request:           latencyOf(trips),
+		Wait:              latencyOf(waits),
 		Polls:             polls,
 	}
 	r.Faults, r.FirstFaults = f.faults.take()
@@ -129,6 +139,9 @@ func (r *Result) Print(w io.Writer) {
 	fmt.Fprintln(t, "\tp50\tp90\tp99\tp99.9\tmax\t")
 	r.Page.print(t, "page")
 	r.Request.print(t, "request")
+	if r.Wait != (Latency{}) {
+		r.Wait.print(t, "second's wait")
+	}
 	t.Flush()
 	if r.Polls > 0 {
 		fmt.Fprintf(w, "\n  %s polls of sessions that were locked\n", humanize.Comma(int64(r.Polls)))

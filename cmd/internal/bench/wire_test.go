@@ -23,8 +23,9 @@ func TestRequests_AreAsWebServersSendThem(t *testing.T) {
 		{"Get", func() []byte { return q.get.to(&id) }, "GET " + target + "\r\n"},
 		{"GetExclusive", func() []byte { return q.acquire.to(&id) }, "GET " + target + "Exclusive: acquire\r\n\r\n"},
 		{"ReleaseExclusive", func() []byte { return q.releaseOf(&id, 2) }, "GET " + target + "Exclusive: release\r\nLockCookie:2\r\n\r\n"},
-		{"Set", func() []byte { return q.setOf(&id, 30, 20, 2) }, "PUT " + target + "Timeout:20\r\nContent-Length:30\r\nExtraFlags:0\r\nLockCookie:2\r\n\r\n" + body},
-		{"Set", func() []byte { return q.setOf(&id, 5, 525600, 2147483647) }, "PUT " + target + "Timeout:525600\r\nContent-Length:5\r\nExtraFlags:0\r\nLockCookie:2147483647\r\n\r\n" + body[:5]},
+		{"Set", func() []byte { return q.setOf(&id, 30, 20, 0, 2) }, "PUT " + target + "Timeout:20\r\nContent-Length:30\r\nExtraFlags:0\r\nLockCookie:2\r\n\r\n" + body},
+		{"Set", func() []byte { return q.setOf(&id, 5, 525600, 0, 2147483647) }, "PUT " + target + "Timeout:525600\r\nContent-Length:5\r\nExtraFlags:0\r\nLockCookie:2147483647\r\n\r\n" + body[:5]},
+		{"Insert", func() []byte { return q.setOf(&id, 30, 20, 1, 0) }, "PUT " + target + "Timeout:20\r\nContent-Length:30\r\nExtraFlags:1\r\nLockCookie:0\r\n\r\n" + body},
 		{"Remove", func() []byte { return q.removeOf(&id, 2) }, "DELETE " + target + "LockCookie:2\r\n\r\n"},
 		{"ResetTimeout", func() []byte { return q.touch.to(&id) }, "HEAD " + target + "\r\n"},
 	} {
@@ -139,7 +140,7 @@ func TestReceive_AnswersSplitAtAnyByte(t *testing.T) {
 	text := responses[0].text + "hello" + responses[4].text + strings.Replace(responses[1].text, ": 5", ": 200", 1) + body
 	for cut := 1; cut < len(text); cut++ {
 		// A buffer that is too small at first, so that it is moved and grows.
-		c := &conn{nc: &pieces{left: []string{text[:cut], text[cut:]}}, in: make([]byte, 64)}
+		c := &link{nc: &pieces{left: []string{text[:cut], text[cut:]}}, in: make([]byte, 64)}
 		for i, want := range []string{"hello", "", body} {
 			if _, err := c.receive(); err != nil {
 				t.Fatalf("cut at %d: answer %d: %v", cut, i, err)
