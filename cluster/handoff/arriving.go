@@ -101,7 +101,7 @@ func (m *Machine) committed(from NodeID, c Commit) {
 
 func (m *Machine) own(a *affair) {
 	in := m.endArrival(a)
-	r := in.record.aged(m.now - in.since)
+	r := in.record.Aged(m.now - in.since)
 	if m.broken.resetCookie {
 		r.Cookie = 1
 	}
@@ -157,7 +157,7 @@ func (m *Machine) unrecorded(from NodeID, n NoRecord) {
 // orphan: nobody is left to commit or abort a session that has arrived. It is kept as a copy, and everybody is asked whether they know better.
 func (m *Machine) orphan(a *affair) {
 	in := m.endArrival(a)
-	m.sessions.Keep(a.key, in.record.aged(m.now-in.since))
+	m.sessions.Keep(a.key, in.record.Aged(m.now-in.since))
 	a.orphan = true
 	m.mustAdopt(a)
 	m.endRound(a)

@@ -71,7 +71,7 @@ func (m *Machine) question(a *affair, from NodeID, f Find) (q *ask, known bool) 
 // giveWay: two nodes are about to create the same session, and the other goes first. What it said before it knew of us does not count.
 func (m *Machine) giveWay(from NodeID, f Find) {
 	a := m.affairs[f.Key]
-	if a == nil || a.round == nil || !a.round.create || !f.Priority.before(a.round.priority) || m.broken.noPriority {
+	if a == nil || a.round == nil || !a.round.create || !f.Priority.Before(a.round.priority) || m.broken.noPriority {
 		return
 	}
 	for _, p := range a.round.peers {
@@ -129,7 +129,7 @@ func (m *Machine) goesFirst(a *affair, f Find) bool {
 	if m.broken.noPriority {
 		return false
 	}
-	return a.creator != nil || a.round != nil && a.round.create && !f.Priority.before(a.round.priority)
+	return a.creator != nil || a.round != nil && a.round.create && !f.Priority.Before(a.round.priority)
 }
 
 // considerCopy answers one who holds a copy without an owner.

@@ -165,7 +165,7 @@ func (m *Machine) push(a *affair, d *departure) {
 		return
 	}
 	d.tries++
-	r := d.record.aged(m.now - d.frozen)
+	r := d.record.Aged(m.now - d.frozen)
 	r.Epoch++
 	m.send(d.to, Push{Key: d.key, Transfer: d.ticket, Record: r}, d.tries)
 	d.timer = m.after(m.pushEvery(r), func() { m.push(a, d) })

@@ -37,7 +37,7 @@ type peer struct {
 
 // answered: the latest answer counts, and is the last word.
 func (p *peer) answered() bool {
-	return p.reply.Ask > 0 && p.reply.Ask >= p.need && p.reply.Says.final()
+	return p.reply.Ask > 0 && p.reply.Ask >= p.need && p.reply.Says.Final()
 }
 
 // seek starts a round if there is something to find out, and ends one if nobody waits for it any more.
@@ -142,7 +142,7 @@ func (m *Machine) askDue(p *peer) time.Duration {
 	switch {
 	case p.reply.Ask < max(p.need, 1): // no answer: soon, then less and less often
 		return p.at + m.o.AskAgain<<min(max(p.tries-2, 0), 3)
-	case !p.reply.Says.final(): // it has promised to say more
+	case !p.reply.Says.Final(): // it has promised to say more
 		return p.at + 4*m.o.AskAgain
 	case p.reply.View != m.members.digest:
 		return p.at + 2*m.o.AskAgain
