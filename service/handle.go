@@ -53,9 +53,3 @@ func cookie(req *wire.Request) int32 {
 	}
 	return req.Cookie
 }
-
-// noteFull tells the operator that new users are being turned away.
-func (h *handler) noteFull() {
-	stats := h.store.Stats()
-	h.notices.full.warn("no memory for new sessions", "used", stats.UsedBytes, "max", stats.MaxMemory)
-}

@@ -49,14 +49,25 @@ func (n *notice) warn(msg string, args ...any)  { n.write(hclog.Warn, msg, args)
 func (n *notice) info(msg string, args ...any)  { n.write(hclog.Info, msg, args) }
 
 func (n *notice) write(level hclog.Level, msg string, args []any) {
-	held, ok := n.due(time.Now())
-	if !ok {
-		return
+	if held, ok := n.due(time.Now()); ok {
+		n.put(level, msg, args, held)
 	}
+}
+
+func (n *notice) put(level hclog.Level, msg string, args []any, held int) {
 	if held > 0 {
 		args = append(args, "held-back", held)
 	}
 	n.log.Log(level, msg, args...)
+}
+
+// noteFull tells the operator that new users are being turned away. The store is asked only for a line that is written.
+func (h *handler) noteFull() {
+	n := h.notices.full
+	if held, ok := n.due(time.Now()); ok {
+		stats := h.store.Stats()
+		n.put(hclog.Warn, "no memory for new sessions", []any{"used", stats.UsedBytes, "max", stats.MaxMemory}, held)
+	}
 }
 
 // due tells whether a line may be written now, and how many were not since the last one.
