@@ -114,6 +114,31 @@ func (n *node) dial(t testing.TB) *webServer {
 	return newWebServer(t, nc)
 }
 
+// dialAside connects one over TCP that a goroutine of its own serves, also where the node serves others by event loops.
+func (n *node) dialAside(t testing.TB) *webServer {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ours, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	t.Cleanup(func() {
+		ours.Close()
+		wg.Wait()
+	})
+	theirs, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wg.Go(func() { n.ServeConn(theirs) })
+	return newWebServer(t, ours)
+}
+
 // metrics is what /metrics shows.
 func (n *node) metrics() string {
 	rec := httptest.NewRecorder()
