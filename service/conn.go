@@ -18,6 +18,7 @@ import (
 // handler is what all connections share.
 type handler struct {
 	store          *session.Store
+	mesh           mesh // nil: the node runs alone
 	format         *wire.Format
 	limits         wire.Limits
 	requestTimeout time.Duration

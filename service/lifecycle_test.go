@@ -101,8 +101,8 @@ func TestStart_FailedStartLeavesNothing(t *testing.T) {
 		spoil func(*service.Options)
 		want  string
 	}{
-		{"state port taken", func(o *service.Options) { o.StateAddr = other.Addrs().State }, "listen on " + other.Addrs().State + ": another program has this port"},
-		{"status port taken", func(o *service.Options) { o.StatusAddr = other.Addrs().Status }, "listen on " + other.Addrs().Status + ": another program has this port"},
+		{"state port taken", func(o *service.Options) { o.StateAddr = other.Addrs().State }, "listen on " + other.Addrs().State + ": "},
+		{"status port taken", func(o *service.Options) { o.StatusAddr = other.Addrs().Status }, "listen on " + other.Addrs().Status + ": "},
 		{"address file", func(o *service.Options) { o.AddrFile = filepath.Join(t.TempDir(), "no", "such", "folder") }, "write addresses"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -144,7 +144,7 @@ func TestStart_NamesMicrosoftsService(t *testing.T) {
 	}
 	defer l.Close()
 	n := newNode(t, func(o *service.Options) { o.StateAddr = addr })
-	if err := n.Start(t.Context()); err == nil || !strings.Contains(err.Error(), addr) || !strings.Contains(err.Error(), "Microsoft's own ASP.NET State Service") {
+	if err := n.Start(t.Context()); err == nil || !strings.Contains(err.Error(), addr) || !strings.Contains(err.Error(), "Microsoft's ASP.NET State Service") {
 		t.Errorf("Start: %v", err)
 	}
 }
@@ -314,7 +314,7 @@ func TestStatus(t *testing.T) {
 		{"GET", "/healthz", 200, "ok\n"},
 		{"HEAD", "/healthz", 200, ""},
 		{"GET", "/readyz", 200, "ready\n"},
-		{"GET", "/", 200, "statemesh 1.2.3 node test: see /healthz /readyz /metrics\n"},
+		{"GET", "/", 200, "statemesh 1.2.3 node test: see /healthz /readyz /metrics /api/v1/status /api/v1/members\n"},
 		{"GET", "/other", 404, "404 page not found\n"},
 		{"POST", "/healthz", 405, "Method Not Allowed\n"},
 		{"POST", "/metrics", 405, "Method Not Allowed\n"},

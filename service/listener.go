@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
-	"syscall"
 	"time"
 )
 
@@ -15,21 +13,27 @@ import (
 func listen(ctx context.Context, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
-	switch {
-	case err == nil:
-		return l, nil
-	case isAddrInUse(err) && strings.HasSuffix(addr, ":42424"):
-		return nil, fmt.Errorf("listen on %s: another program has this port; if it is Microsoft's own ASP.NET State Service (aspnet_state), "+
-			"stop that or take another port: %w", addr, err)
-	case isAddrInUse(err):
-		return nil, fmt.Errorf("listen on %s: another program has this port: %w", addr, err)
+	if err != nil {
+		return nil, hinted(fmt.Errorf("listen on %s: %w", addr, err))
 	}
-	return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	return l, nil
 }
 
-// isAddrInUse knows Windows' own number too, WSAEADDRINUSE: syscall.EADDRINUSE is made up there. No other system uses it.
-func isAddrInUse(err error) bool {
-	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.Errno(10048))
+// hinted adds what an operator may do about a port that cannot be had. Whoever replaces Microsoft's service meets that on its port.
+func hinted(err error) error {
+	var op *net.OpError
+	switch {
+	case !errors.As(err, &op) || op.Op != "listen":
+	case errors.Is(err, errAddrInUse):
+		return fmt.Errorf("%w. Another program has this address, maybe Microsoft's ASP.NET State Service (aspnet_state) or another statemesh: "+
+			"stop it, or choose another port", err)
+	case errors.Is(err, errAddrForbidden):
+		return fmt.Errorf("%w. The system does not let this user have the port: choose one above 1023, and on Windows one that "+
+			"`netsh interface ipv4 show excludedportrange protocol=tcp` does not list", err)
+	case errors.Is(err, errNoSuchAddr):
+		return fmt.Errorf("%w. This machine does not have that address: name one that it has", err)
+	}
+	return err
 }
 
 // acceptLoop takes in web servers' connections.

@@ -34,7 +34,7 @@ import (
 //	statemesh_sessions_locked, statemesh_requests_waiting, statemesh_applications
 //	statemesh_session_body_bytes, statemesh_memory_used_bytes, statemesh_memory_limit_bytes
 //
-// and those of the Go runtime and the process. No label holds anything of a request.
+// and, of a node in a cluster, what cluster_metrics.go has; and those of the Go runtime and the process. No label holds anything of a request.
 type metrics struct {
 	registry *prometheus.Registry
 	tallies  [tallies]tally
@@ -48,6 +48,7 @@ type metrics struct {
 	refusedConns  prometheus.Counter
 	cutConns      *prometheus.CounterVec
 	panics        prometheus.Counter
+	fetches       *prometheus.HistogramVec // nil: the node runs alone
 }
 
 func newMetrics(store *session.Store, version string) *metrics {

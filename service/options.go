@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"statemesh/cluster"
 )
 
 // Options configure a node. Zero values mean the defaults named here.
@@ -16,7 +18,7 @@ type Options struct {
 	NodeName   string // Required.
 	Version    string // shown by the status address. Default "dev"
 	StateAddr  string // Required. where web servers connect, host:port; port 0 picks a free one
-	StatusAddr string // Required. /healthz /readyz /metrics
+	StatusAddr string // Required. /healthz /readyz /metrics /api/v1
 	AddrFile   string // if set, the chosen addresses are written there as JSON once listening
 
 	AspNetVersion  string        // Default "4.0.30319"
@@ -28,12 +30,39 @@ type Options struct {
 	RequestTimeout time.Duration // for the rest of a request that has begun to arrive, and for an answer to be taken. Default 30s
 	MaxMemory      int64         // bytes of sessions. Default 0: no limit (config resolves "75%")
 	MaxWaiting     int           // requests that wait for one session. Default 64
+	LockWait       time.Duration // how long a page is held back that wants a session which another has locked. Default 0: not at all
 	StopTimeout    time.Duration // how long requests in flight may take when stopping. Default 4s
 
 	// GoroutinePerConn: serve each connection by a goroutine also where there is an event loop, which is on Linux. Default false.
 	GoroutinePerConn bool
 
+	Cluster *Cluster // that the node is one of. Default nil: it runs alone
+
 	Log hclog.Logger // Required.
+
+	newMesh func(cluster.Options) (mesh, error) // another than cluster.New, for tests
+}
+
+// Cluster is what a node is told of its cluster. Zero values mean the defaults named here.
+type Cluster struct {
+	Name      string   // of the cluster. Default "default"
+	Gossip    string   // Required. Where other nodes tell who is there, ip:port; port 0 picks a free one
+	Advertise string   // where they reach that, ip:port. Default: derived from Gossip
+	Transfer  string   // Required. Where other nodes ask for sessions, ip:port; port 0 picks a free one
+	Join      []string // some of the other nodes, host or host:port
+	KeyFile   string   // Required, unless Insecure
+	Insecure  bool     // do without keys
+
+	QueryTimeout time.Duration // how long a page may wait for other nodes' answers. Default 2s
+	DrainTimeout time.Duration // how long handing over all sessions may take when the node stops. Default 60s
+	SnapshotDir  string        // where sessions go that nobody takes when the node stops, and come from when it starts. Default "": they are lost
+}
+
+func (o Cluster) withDefaults() *Cluster {
+	setDefault(&o.Name, "default")
+	setDefault(&o.QueryTimeout, 2*time.Second)
+	setDefault(&o.DrainTimeout, time.Minute)
+	return &o
 }
 
 // withDefaults is o with a value in every field that has a default. MaxWaiting's is the store's own.
@@ -45,6 +74,12 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MaxBody, 64<<20)
 	setDefault(&o.RequestTimeout, 30*time.Second)
 	setDefault(&o.StopTimeout, 4*time.Second)
+	if o.Cluster != nil {
+		o.Cluster = o.Cluster.withDefaults()
+	}
+	if o.newMesh == nil {
+		o.newMesh = func(c cluster.Options) (mesh, error) { return cluster.New(c) }
+	}
 	return o
 }
 
@@ -70,8 +105,17 @@ func (o Options) validate() error {
 	if o.Log == nil {
 		wrong("Log", "required")
 	}
-	for _, f := range []struct{ name, addr string }{{"StateAddr", o.StateAddr}, {"StatusAddr", o.StatusAddr}} {
-		if err := checkAddr(f.addr); err != nil {
+	addrs := []field[string]{{"StateAddr", o.StateAddr}, {"StatusAddr", o.StatusAddr}}
+	sizes := []field[int64]{
+		{"MaxConnections", int64(o.MaxConnections)}, {"IdleTimeout", int64(o.IdleTimeout)}, {"RequestTimeout", int64(o.RequestTimeout)},
+		{"MaxMemory", o.MaxMemory}, {"MaxWaiting", int64(o.MaxWaiting)}, {"LockWait", int64(o.LockWait)}, {"StopTimeout", int64(o.StopTimeout)},
+	}
+	if c := o.Cluster; c != nil { // what else is wrong with it, cluster.New says
+		addrs = append(addrs, field[string]{"Cluster.Gossip", c.Gossip}, field[string]{"Cluster.Transfer", c.Transfer})
+		sizes = append(sizes, field[int64]{"Cluster.QueryTimeout", int64(c.QueryTimeout)}, field[int64]{"Cluster.DrainTimeout", int64(c.DrainTimeout)})
+	}
+	for _, f := range addrs {
+		if err := checkAddr(f.value); err != nil {
 			wrong(f.name, "%v", err)
 		}
 	}
@@ -81,18 +125,18 @@ func (o Options) validate() error {
 	if o.MaxBody < 1 || o.MaxBody > math.MaxInt32 {
 		wrong("MaxBody", "%d is not from 1 to %d: Content-Length is a 32-bit number", o.MaxBody, math.MaxInt32)
 	}
-	for _, f := range []struct {
-		name  string
-		value int64
-	}{
-		{"MaxConnections", int64(o.MaxConnections)}, {"IdleTimeout", int64(o.IdleTimeout)}, {"RequestTimeout", int64(o.RequestTimeout)},
-		{"MaxMemory", o.MaxMemory}, {"MaxWaiting", int64(o.MaxWaiting)}, {"StopTimeout", int64(o.StopTimeout)},
-	} {
+	for _, f := range sizes {
 		if f.value < 0 {
 			wrong(f.name, "must not be negative")
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// field is an option, for what is checked of several.
+type field[T any] struct {
+	name  string
+	value T
 }
 
 func checkAddr(addr string) error {

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -19,9 +21,11 @@ import (
 
 // Addrs are the addresses a running node listens on (host:port).
 type Addrs struct {
-	Node   string `json:"node"`
-	State  string `json:"state"`
-	Status string `json:"status,omitempty"`
+	Node     string `json:"node"`
+	State    string `json:"state"`
+	Gossip   string `json:"gossip,omitempty"`
+	Transfer string `json:"transfer,omitempty"`
+	Status   string `json:"status,omitempty"`
 }
 
 // Service is one node.
@@ -31,14 +35,22 @@ type Service struct {
 	store   *session.Store
 	metrics *metrics
 	conns   *connections
+	mesh    mesh      // nil: the node runs alone
+	drain   *drain    // nil: the same
+	started time.Time // for operators
 
 	stopping atomic.Bool           // for /readyz
 	addrs    atomic.Pointer[Addrs] // nil before Start
+	hurried  context.Context       // ended by hurry
+	hurry    context.CancelFunc
 
-	mu      sync.Mutex // held by Start and by Stop from begin to end; guards the rest
-	steps   []step     // what Stop has to undo
-	stopped bool
-	stopErr error
+	mu       sync.Mutex // held by Start and by Stop from begin to end; guards the rest
+	steps    []step     // what Stop has to undo
+	stopped  bool
+	stopErr  error
+	farewell string // what Stop has come to
+
+	handOverBy time.Time // when Stop gives up handing sessions over
 }
 
 // New checks the options and makes a node that listens to nothing yet. It starts no goroutine and opens no socket, but
@@ -68,7 +80,12 @@ func New(o Options) (*Service, error) {
 		log:            log,
 		notices:        newNotices(log),
 	}
-	s := &Service{o: o, log: log, store: store, metrics: metrics, conns: newConnections(h, o.MaxConnections)}
+	s := &Service{o: o, log: log, store: store, metrics: metrics, conns: newConnections(h, o.MaxConnections), started: time.Now()}
+	s.hurried, s.hurry = context.WithCancel(context.Background())
+	if err := s.newMesh(); err != nil {
+		store.Close()
+		return nil, err
+	}
 	s.onStop("close the store", s.closeStore)
 	s.onStop("end connections", s.conns.stop) // those of ServeConn, if there was no Start
 	return s, nil
@@ -90,12 +107,17 @@ func (s *Service) Start(ctx context.Context) error {
 		return fmt.Errorf("start node %s: %w", s.o.NodeName, err)
 	}
 	addrs := s.Addrs()
-	s.log.Info("listening", "state", addrs.State, "status", addrs.Status, "node", addrs.Node)
+	pairs := []any{"state", addrs.State, "status", addrs.Status, "node", addrs.Node}
+	if s.mesh != nil {
+		pairs = append(pairs, "gossip", addrs.Gossip, "transfer", addrs.Transfer)
+	}
+	s.log.Info("listening", pairs...)
 	return nil
 }
 
 // startLocked brings things up in an order that is right to take down from its end: web servers lose their listener
-// first and find everything else in place until their last request has been answered.
+// first and find everything else in place until their last request has been answered. Ports that may be taken come before the cluster,
+// which nobody should see come and go.
 func (s *Service) startLocked(ctx context.Context) error {
 	s.startExpiry()
 	status, err := listen(ctx, s.o.StatusAddr)
@@ -103,17 +125,36 @@ func (s *Service) startLocked(ctx context.Context) error {
 		return err
 	}
 	s.startStatus(status)
-	if err := s.startLoops(); err != nil {
-		return err
-	}
-	s.onStop("finish requests in flight", s.conns.stop) // with the status listener still up, to say that and how it goes
 	state, err := listen(ctx, s.o.StateAddr)
 	if err != nil {
 		return err
 	}
-	s.startAccepting(state)
-	s.addrs.Store(&Addrs{Node: s.o.NodeName, State: state.Addr().String(), Status: status.Addr().String()})
+	if err := s.startServing(ctx, state); err != nil {
+		state.Close() // which may have been done
+		return err
+	}
+	addrs := Addrs{Node: s.o.NodeName, State: state.Addr().String(), Status: status.Addr().String()}
+	if s.mesh != nil {
+		a := s.mesh.Addrs()
+		addrs.Gossip, addrs.Transfer = a.Gossip, a.Transfer
+	}
+	s.addrs.Store(&addrs)
 	return s.writeAddrFile()
+}
+
+func (s *Service) startServing(ctx context.Context, state net.Listener) error {
+	if err := s.startMesh(ctx); err != nil {
+		return err
+	}
+	if err := s.startLoops(); err != nil {
+		return err
+	}
+	s.onStop("finish requests in flight", s.conns.stop) // with the status listener still up, to say that and how it goes
+	s.startAccepting(state)
+	if s.mesh != nil {
+		s.onStopWithin(handOverGrace, "begin to hand over sessions", s.beginHandOver)
+	}
+	return nil
 }
 
 // startExpiry runs the store's own work: expired sessions out, memory back.
@@ -210,13 +251,20 @@ func (s *Service) ServeConn(nc net.Conn) {
 	s.conns.serve(c)
 }
 
-// Stop stops accepting, lets requests in flight finish, and frees everything. It takes StopTimeout and half a second at
-// most. The second call returns what the first did.
+// Stop stops accepting, lets requests in flight finish, and frees everything; a node in a cluster hands its sessions over to others before that.
+// It takes StopLimit at most. The second call returns what the first did.
 func (s *Service) Stop() error {
 	s.stopping.Store(true) // before the lock: /readyz is to say so at once
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.stopLocked()
+}
+
+// Farewell says, after Stop, what it has come to.
+func (s *Service) Farewell() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cmp.Or(s.farewell, "stopped")
 }
 
 // closeStore comes last. A store that is still in use stays open: its memory would be pulled away from under a request, and

@@ -5,31 +5,72 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // step undoes one thing that came up.
 type step struct {
-	name string
-	stop func(context.Context) error
+	name   string
+	within time.Duration // of its own; 0: it shares StopTimeout with the others
+	stop   func(context.Context) error
 }
 
 // onStop pushes a step. Stop runs them from the last to the first, as a function does its defers.
 func (s *Service) onStop(name string, stop func(context.Context) error) {
-	s.steps = append(s.steps, step{name, stop})
+	s.onStopWithin(0, name, stop)
 }
 
-// stopLocked runs all steps, whatever becomes of each. They share one deadline: a step that finds it passed ends its
-// thing by force.
+// onStopWithin pushes a step that has a time of its own.
+func (s *Service) onStopWithin(within time.Duration, name string, stop func(context.Context) error) {
+	s.steps = append(s.steps, step{name, within, stop})
+}
+
+// How long the cluster's steps may take, besides what the options say.
+const (
+	handOverGrace = 2 * time.Second // until sessions are on their way to others
+	leaveTime     = 3 * time.Second // others are told, and a last second is for their questions
+	snapshotTime  = 5 * time.Minute // even a large memory has been written by then
+)
+
+// StopLimit is how long Stop may take at most.
+func (s *Service) StopLimit() time.Duration {
+	limit := s.o.StopTimeout + forceGrace
+	if c := s.o.Cluster; c != nil {
+		limit += handOverGrace + c.DrainTimeout + leaveTime
+		if c.SnapshotDir != "" {
+			limit += snapshotTime
+		}
+	}
+	return limit
+}
+
+// Hurry lets a Stop, under way or to come, wait for nobody any more: requests in flight are cut off, and sessions that have not been handed
+// over go where Stop leaves those that nobody takes.
+func (s *Service) Hurry() { s.hurry() }
+
+// stopLocked runs all steps, whatever becomes of each. They share one deadline, but for those with a time of their own: a step that
+// finds it passed ends its thing by force.
 func (s *Service) stopLocked() error {
 	if s.stopped {
 		return s.stopErr
 	}
 	s.stopped = true
 	s.stopping.Store(true)
-	ctx, cancel := context.WithTimeout(context.Background(), s.o.StopTimeout)
-	defer cancel()
+	defer s.hurry()
+	left := s.o.StopTimeout
 	for _, step := range slices.Backward(s.steps) {
-		if err := step.stop(ctx); err != nil {
+		within := left
+		if step.within > 0 {
+			within = step.within
+		}
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(s.hurried, within)
+		err := step.stop(ctx)
+		cancel()
+		if step.within == 0 {
+			left -= time.Since(began)
+		}
+		if err != nil {
 			s.log.Error("stopping: step failed", "step", step.name, "error", err)
 			s.stopErr = errors.Join(s.stopErr, fmt.Errorf("%s: %w", step.name, err))
 		}

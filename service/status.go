@@ -31,18 +31,20 @@ func (s *Service) statusHandler() http.Handler {
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		say(w, http.StatusOK, "statemesh "+s.o.Version+" node "+s.o.NodeName+": see /healthz /readyz /metrics")
+		say(w, http.StatusOK, "statemesh "+s.o.Version+" node "+s.o.NodeName+": see /healthz /readyz /metrics /api/v1/status /api/v1/members")
 	})
+	s.addAPI(mux)
 	return mux
 }
 
 // ready says whether new web servers should be sent here.
 func (s *Service) ready(w http.ResponseWriter, _ *http.Request) {
-	if s.stopping.Load() {
-		say(w, http.StatusServiceUnavailable, "stopping")
-		return
+	switch phase := s.phase(); phase {
+	case phaseStopping, phaseDraining:
+		say(w, http.StatusServiceUnavailable, phase)
+	default:
+		say(w, http.StatusOK, "ready")
 	}
-	say(w, http.StatusOK, "ready")
 }
 
 func say(w http.ResponseWriter, status int, line string) {

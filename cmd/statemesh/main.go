@@ -58,6 +58,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil && !cmd.Runnable() && len(cmd.Flags().Args()) > 0 { // "completion foo", which cobra answers with help
 		err = unknownCommand(cmd, cmd.Flags().Args())
 	}
+	if cmd.Name() == "help" { // it has little to say of itself
+		cmd = root
+	}
 	switch {
 	case err == nil:
 		return exitDone
@@ -86,7 +89,8 @@ ASP.NET State Service. Web servers find it by their web.config, unchanged:
   <sessionState mode="StateServer" stateConnectionString="tcpip=127.0.0.1:42424" />`,
 		Example: `  statemesh serve                           run on this machine, for this machine
   statemesh serve --config statemesh.hcl    run as a file says
-  statemesh check statemesh.hcl             check the file and see what it comes to`,
+  statemesh check statemesh.hcl             check the file and see what it comes to
+  statemesh status                          see how it is doing`,
 		Version:                    buildVersion(),
 		Args:                       unknownCommand,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -96,7 +100,8 @@ ASP.NET State Service. Web servers find it by their web.config, unchanged:
 	}
 	root.SetFlagErrorFunc(wrongFlag)
 	root.SetVersionTemplate(versionLine())
-	root.AddCommand(newServeCmd(), newCheckCmd(), newBenchCmd(), newVersionCmd())
+	root.SetHelpCommand(newHelpCmd())
+	root.AddCommand(newServeCmd(), newCheckCmd(), newKeygenCmd(), newMembersCmd(), newStatusCmd(), newDrainCmd(), newBenchCmd(), newVersionCmd())
 	return root
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"statemesh/config"
+	"statemesh/service"
 )
 
 // binary is the real thing, for the tests that need a process.
@@ -63,6 +65,11 @@ func TestRun_WordsWrongUsage(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
 		"serv":                            "statemesh: there is no command \"serv\"; did you mean \"serve\"?\nFor help: statemesh --help\n",
+		"help serv":                       "statemesh: there is no command \"serv\"; did you mean \"serve\"?\nFor help: statemesh --help\n",
+		"help completion tcsh":            "statemesh: there is no command \"tcsh\"\nFor help: statemesh --help\n",
+		"members x":                       "statemesh: members takes no argument, but got \"x\"; if that is the configuration file: --config x\nFor help: statemesh members --help\n",
+		"status --config=":                "statemesh: wrong usage: --config names no file\nFor help: statemesh status --help\n",
+		"drain --status-addr 127.0.0.1:0": "statemesh: wrong usage: port 0 is another one at each start of the node: its log names it, for --status-addr\nFor help: statemesh drain --help\n",
 		"start":                           "statemesh: there is no command \"start\"; did you mean \"serve\"?\nFor help: statemesh --help\n",
 		"validate x.hcl":                  "statemesh: there is no command \"validate\"; did you mean \"check\"?\nFor help: statemesh --help\n",
 		"xyzzy":                           "statemesh: there is no command \"xyzzy\"\nFor help: statemesh --help\n",
@@ -105,7 +112,7 @@ func TestRun_HelpsOperators(t *testing.T) {
 			}
 		}
 	}
-	for _, command := range []string{"serve", "check", "version", "bench"} {
+	for _, command := range []string{"serve", "check", "version", "bench", "keygen", "members", "status", "drain"} {
 		status, stdout, stderr := runHere(command, "--help")
 		if status != exitDone || stderr != "" || !strings.Contains(stdout, "statemesh "+command) {
 			t.Errorf("%s: status %d, stderr %q, stdout %q", command, status, stderr, stdout)
@@ -132,7 +139,8 @@ func TestServe_HasAFlagForEverySetting(t *testing.T) {
 		}
 	})
 	// Scripts rely on these.
-	for _, name := range []string{"config", "node-name", "state-addr", "status-addr", "log-level", "log-format", "addr-file"} {
+	for _, name := range []string{"config", "node-name", "state-addr", "gossip-addr", "transfer-addr", "status-addr", "join", "key-file", "backups",
+		"snapshot-dir", "log-level", "log-format", "addr-file"} {
 		if cmd.Flags().Lookup(name) == nil {
 			t.Errorf("no flag --%s", name)
 		}
@@ -144,7 +152,9 @@ func TestOptions_CarryEverySetting(t *testing.T) {
 	cfg, err := config.Load("", map[string]string{
 		"node-name": "web07", "state-addr": "10.0.0.5:1", "status-addr": "10.0.0.5:2", "aspnet-version": "2.0.50727",
 		"status-line": "http/1.1", "max-head": "2KiB", "max-body": "3KiB", "max-connections": "4", "idle-timeout": "5s",
-		"request-timeout": "6s", "max-memory": "50%", "max-waiting": "7",
+		"request-timeout": "6s", "max-memory": "50%", "max-waiting": "7", "lock-wait": "2s",
+		"gossip-addr": "10.0.0.5:3", "advertise-addr": "10.0.0.5:4", "transfer-addr": "10.0.0.5:5", "join": "a,b:6", "key-file": "k",
+		"cluster-name": "farm1", "query-timeout": "1s", "drain-timeout": "9s", "snapshot-dir": "d",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -156,8 +166,23 @@ func TestOptions_CarryEverySetting(t *testing.T) {
 	want.MaxConnections, want.IdleTimeout, want.RequestTimeout = 4, 5e9, 6e9
 	// In whole hundredths of the machine's memory.
 	want.MaxMemory, want.MaxWaiting = (1<<30)/100*50, 7
-	if got != want {
+	want.LockWait = 2e9
+	want.Cluster = &service.Cluster{
+		Name: "farm1", Gossip: "10.0.0.5:3", Advertise: "10.0.0.5:4", Transfer: "10.0.0.5:5", Join: []string{"a", "b:6"}, KeyFile: "k",
+		QueryTimeout: 1e9, DrainTimeout: 9e9, SnapshotDir: "d",
+	}
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if alone := options(config.Default(), 1<<30, "", nil); alone.Cluster != nil {
+		t.Errorf("without settings of a cluster there is one: %+v", alone.Cluster)
+	}
+	insecure, err := config.Load("", map[string]string{"insecure-plaintext": "true"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := options(insecure, 1<<30, "", nil); o.Cluster == nil || !o.Cluster.Insecure {
+		t.Errorf("insecure_plaintext: got %+v", o.Cluster)
 	}
 	if got.Version == "" || got.StopTimeout >= stopWithin {
 		t.Errorf("version %q, stop timeout %v", got.Version, got.StopTimeout)

@@ -34,10 +34,15 @@ until Ctrl-C or SIGTERM; it then finishes requests in flight and ends. A second 
 Without any setting it serves web servers on this machine only, as Microsoft's service does: they
 connect to 127.0.0.1:42424, and http://127.0.0.1:42480/healthz says that it works.
 
+With --key-file it is one of a cluster: each node has every user's session, wherever it was last used.
+When it is told to stop it hands its sessions to the others first, for --drain-timeout at most, or until
+a second Ctrl-C. On Linux, SIGHUP makes it read the key file again.
+
 A flag overrides the file of --config, and the file overrides the default.`,
 		Example: `  statemesh serve
   statemesh serve --config statemesh.hcl
-  statemesh serve --state-addr 0.0.0.0:42424    let web servers on other machines in`,
+  statemesh serve --state-addr 0.0.0.0:42424    let web servers on other machines in
+  statemesh serve --key-file cluster.key --gossip-addr 10.0.0.5:42425 --transfer-addr 10.0.0.5:42426 --join 10.0.0.6`,
 		Args:       noArguments,
 		SuggestFor: []string{"start", "run", "server"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -121,8 +126,8 @@ func newLogger(c config.Log, w io.Writer) hclog.Logger {
 	})
 }
 
-// stopWithin is how long a node may take to stop, from the signal on. What it may spend on requests in flight is less,
-// so that there is time to close everything behind them.
+// stopWithin is how long a node may take to stop, from the signal on, if it has nothing to hand over. What it may spend on requests in
+// flight is less, so that there is time to close everything behind them.
 const (
 	stopWithin     = 4900 * time.Millisecond
 	finishRequests = 4 * time.Second
@@ -130,19 +135,22 @@ const (
 
 // serve runs one node from its start to its end.
 func serve(ctx context.Context, cfg *config.Config, file, addrFile string, log hclog.Logger) error {
-	signals := make(chan os.Signal, 2) // both are wanted, however close together
+	signals := make(chan os.Signal, 3) // each is wanted, however close together
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
 
 	machine, err := config.MachineMemory()
 	if err != nil && cfg.Sessions.MaxMemory.Percent != 0 {
-		log.Error("cannot start: the machine's memory is unknown", "hint", "set max_memory to a size, such as 4GiB", "error", err)
+		log.Error("cannot start", "error", fmt.Errorf("the machine's memory is unknown: set max_memory to a size, such as 4GiB: %w", err))
 		return errLogged
 	}
 	o := options(cfg, machine, addrFile, log)
 	log.Info("starting", "version", o.Version, "config", orNone(file), "max-memory", hclog.Fmt("%d MiB", o.MaxMemory>>20))
 	if err == nil && o.MaxMemory > machine {
 		log.Warn("max_memory is more than this machine has", "machine", hclog.Fmt("%d MiB", machine>>20))
+	}
+	if cfg.Cluster.InsecurePlaintext {
+		log.Warn("insecure_plaintext: what nodes say to each other is not encrypted, and anybody who reaches their ports is one of the cluster")
 	}
 
 	node, err := service.New(o)
@@ -151,7 +159,7 @@ func serve(ctx context.Context, cfg *config.Config, file, addrFile string, log h
 		return errLogged
 	}
 	if err := node.Start(ctx); err != nil {
-		log.Error("cannot start", append(hintFor(err), "error", err)...)
+		log.Error("cannot start", "error", err)
 		return errLogged
 	}
 	if addr := node.Addrs().State; !isLoopback(addr) {
@@ -159,13 +167,31 @@ func serve(ctx context.Context, cfg *config.Config, file, addrFile string, log h
 			"so let the firewall admit only the web servers to this address", "state", addr)
 	}
 
-	log.Info("stopping", "signal", (<-signals).String())
-	return stop(node, signals, log)
+	return wait(node, o.Cluster != nil, signals, log)
+}
+
+// wait lets the node run until it is told to stop, and stops it.
+func wait(node *service.Service, clustered bool, signals <-chan os.Signal, log hclog.Logger) error {
+	var reload <-chan os.Signal // of a node that runs alone, SIGHUP means what it always does
+	if clustered {
+		var done func()
+		reload, done = notifyReload()
+		defer done()
+	}
+	for {
+		select {
+		case s := <-signals:
+			log.Info("stopping", "signal", s.String())
+			return stop(node, clustered, signals, log)
+		case <-reload:
+			_ = node.ReloadKeys() // it logs
+		}
+	}
 }
 
 // options is cfg as the service wants it, on a machine with so much memory.
 func options(cfg *config.Config, machine int64, addrFile string, log hclog.Logger) service.Options {
-	return service.Options{
+	o := service.Options{
 		NodeName:       cfg.NodeName,
 		Version:        buildVersion(),
 		StateAddr:      cfg.State.Listen,
@@ -180,42 +206,59 @@ func options(cfg *config.Config, machine int64, addrFile string, log hclog.Logge
 		RequestTimeout: cfg.State.RequestTimeout,
 		MaxMemory:      cfg.Sessions.MaxMemory.Of(machine),
 		MaxWaiting:     cfg.Sessions.MaxWaiting,
+		LockWait:       cfg.State.LockWait,
 		StopTimeout:    finishRequests,
 		Log:            log,
 	}
+	if cfg.Clustered() {
+		o.Cluster = &service.Cluster{
+			Name:         cfg.Cluster.Name,
+			Gossip:       cfg.Cluster.Listen,
+			Advertise:    cfg.Cluster.Advertise,
+			Transfer:     cfg.Cluster.Transfer,
+			Join:         cfg.Cluster.Join,
+			KeyFile:      cfg.Cluster.KeyFile,
+			Insecure:     cfg.Cluster.InsecurePlaintext,
+			QueryTimeout: cfg.Cluster.QueryTimeout,
+			DrainTimeout: cfg.Cluster.DrainTimeout,
+			SnapshotDir:  cfg.Sessions.SnapshotDir,
+		}
+	}
+	return o
 }
 
-// stop stops the node, or gives up on it: after a second signal, or when it takes too long. Then the process ends with
-// the node still running, which is what ends the node.
-func stop(node *service.Service, signals <-chan os.Signal, log hclog.Logger) error {
+// stop stops the node, or gives up on it when it takes too long or a signal says so: then the process ends with the node still running,
+// which is what ends the node. In a cluster the second signal ends only the waiting, and the third the process.
+func stop(node *service.Service, clustered bool, signals <-chan os.Signal, log hclog.Logger) error {
+	limit := stopWithin
+	if clustered {
+		limit = node.StopLimit() + time.Second
+	}
+	timeout := time.After(limit)
 	stopped := make(chan error, 1)
 	go func() { stopped <- node.Stop() }() // ends with Stop, or with the process
-	select {
-	case err := <-stopped:
-		if err != nil { // the service has logged what did not end
+	for hurried := !clustered; ; hurried = true {
+		select {
+		case err := <-stopped:
+			if err == nil || clustered { // also of a drain that was not complete
+				log.Info(node.Farewell())
+			}
+			if err != nil { // the service has logged what did not end
+				return errLogged
+			}
+			return nil
+		case again := <-signals:
+			if hurried {
+				log.Warn("stopping at once: requests in flight are lost", "signal", again.String())
+				return errLogged
+			}
+			log.Warn("stopping in a hurry: requests in flight are lost, and sessions that are not handed over yet", "signal", again.String())
+			node.Hurry()
+		case <-timeout:
+			log.Error("not stopped in time: requests in flight are lost", "after", limit)
 			return errLogged
 		}
-		log.Info("stopped")
-		return nil
-	case again := <-signals:
-		log.Warn("stopping at once: requests in flight are lost", "signal", again.String())
-	case <-time.After(stopWithin):
-		log.Error("not stopped in time: requests in flight are lost", "after", stopWithin)
 	}
-	return errLogged
-}
-
-// hintFor is what to tell an operator beyond what the system says of a failed start, as a pair for the log.
-func hintFor(err error) []any {
-	switch {
-	case errors.Is(err, errAddrInUse):
-		return []any{"hint", "another program has this address, maybe Microsoft's ASP.NET State Service (aspnet_state) or " +
-			"another statemesh: stop it, or choose another port"}
-	case errors.Is(err, errAddrForbidden):
-		return []any{"hint", "the system does not let this user have the port: choose one above 1023, and on Windows one that " +
-			"`netsh interface ipv4 show excludedportrange protocol=tcp` does not list"}
-	}
-	return nil
 }
 
 // isLoopback reports whether only this machine can connect to addr, which is an IP address and a port.

@@ -1,4 +1,4 @@
-package main
+package service
 
 import "syscall"
 
@@ -6,4 +6,5 @@ import "syscall"
 const (
 	errAddrInUse     = syscall.Errno(10048) // WSAEADDRINUSE
 	errAddrForbidden = syscall.Errno(10013) // WSAEACCES
+	errNoSuchAddr    = syscall.Errno(10049) // WSAEADDRNOTAVAIL
 )

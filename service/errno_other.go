@@ -1,10 +1,11 @@
 //go:build !windows
 
-package main
+package service
 
 import "syscall"
 
 const (
 	errAddrInUse     = syscall.EADDRINUSE
 	errAddrForbidden = syscall.EACCES
+	errNoSuchAddr    = syscall.EADDRNOTAVAIL
 )

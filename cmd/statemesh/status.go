@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"statemesh/service"
+)
+
+func newStatusCmd() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:        "status",
+		Short:      "Show how a running node is doing",
+		SuggestFor: []string{"info", "stat", "stats"},
+		Long:       `Show how a running node is doing: by default the one on this machine.`,
+		Example: `  statemesh status
+  statemesh status --config statemesh.hcl
+  statemesh status --status-addr 10.0.0.5:42480 --json`,
+		Args: noArguments,
+	}
+	a := asks(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := a.find(cmd); err != nil {
+			return err
+		}
+		var s service.Status
+		text, err := a.ask(cmd.Context(), http.MethodGet, "/api/v1/status", &s)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			_, err = cmd.OutOrStdout().Write(text)
+			return err
+		}
+		return writeStatus(cmd.OutOrStdout(), s)
+	}
+	return cmd
+}
+
+func writeStatus(w io.Writer, s service.Status) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
+	line("node", "%s, statemesh %s, %s for %s", s.Node, s.Version, s.Phase, roundAge(seconds(s.Uptime)))
+	line("addresses", "%s", addresses(s.Addresses))
+	line("sessions", "%s held, %s locked; since the start %s created, %s expired, %s abandoned, %s refused",
+		comma(s.Sessions.Held), comma(s.Sessions.Locked), comma(s.Sessions.Created), comma(s.Sessions.TimedOut), comma(s.Sessions.Abandoned), comma(s.Sessions.Refused))
+	limit := ""
+	if s.Memory.Limit > 0 {
+		limit = fmt.Sprintf(" of %s (%.0f%%)", humanize.IBytes(uint64(s.Memory.Limit)), 100*float64(s.Memory.Used)/float64(s.Memory.Limit))
+	}
+	line("memory", "%s%s, bodies %s", humanize.IBytes(uint64(s.Memory.Used)), limit, humanize.IBytes(uint64(s.Memory.Bodies)))
+	line("applications", "%s", comma(s.Applications))
+	if c := s.Cluster; c == nil {
+		line("cluster", "none: this node runs alone")
+	} else {
+		joined := ""
+		if !c.Joined {
+			joined = ", still looking for the others"
+		}
+		line("cluster", "%d members%s", c.Members, joined)
+		line("moved", "%s sessions in (%s), %s out (%s)", comma(int64(c.MovedIn)), humanize.IBytes(c.BytesIn), comma(int64(c.MovedOut)), humanize.IBytes(c.BytesOut))
+		line("asked for", "%s", outcomes(c.Queries))
+		if c.Conflicts > 0 {
+			line("conflicts", "%s sessions that two nodes had after a split", comma(int64(c.Conflicts)))
+		}
+	}
+	if s.Drain != nil {
+		line("drain", "%s", drainLine(*s.Drain))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if s.Cluster != nil && len(s.Cluster.Events) > 0 {
+		fmt.Fprintln(w)
+		for _, e := range s.Cluster.Events {
+			fmt.Fprintf(w, "%s  %-5s  %s\n", e.At.Local().Format("2006-01-02 15:04:05"), e.Level, e.Text)
+		}
+	}
+	return nil
+}
+
+func addresses(a service.Addrs) string {
+	var all []string
+	for _, one := range []struct{ name, addr string }{
+		{"web servers", a.State}, {"gossip", a.Gossip}, {"transfer", a.Transfer}, {"status", a.Status},
+	} {
+		if one.addr != "" {
+			all = append(all, one.name+" "+one.addr)
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// outcomes of queries, in the order of how good they are.
+func outcomes(queries map[string]uint64) string {
+	var all []string
+	for _, o := range []string{"here", "held", "nowhere", "unknown", "shed"} {
+		all = append(all, fmt.Sprintf("%s %s", comma(int64(queries[o])), o))
+	}
+	return strings.Join(all, ", ")
+}
+
+// drainLine says how a drain goes: "412 of 1,900 sessions handed over to 2 members, 38 MB, 6s left".
+func drainLine(d service.Drain) string {
+	line := fmt.Sprintf("%s of %s sessions handed over to %d members, %.1f MB", comma(d.Sessions), comma(d.Sessions+d.Remaining), d.Members, float64(d.Bytes)/1e6)
+	switch {
+	case d.Done:
+		line += fmt.Sprintf(", done in %v", seconds(d.Elapsed))
+	case d.Problem != "":
+		line += ", ended early: " + d.Problem
+	case d.Left > 0:
+		line += fmt.Sprintf(", %v left", seconds(d.Left))
+	}
+	return line
+}
+
+func comma(n int64) string { return humanize.Comma(n) }
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -1,0 +1,104 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"statemesh/cluster"
+)
+
+// mesh is this node's part in a cluster: a *cluster.Node. Tests have others.
+type mesh interface {
+	Start(context.Context) error
+	Stop(context.Context) error
+	Addrs() cluster.Addrs
+	ReloadKeys() error
+
+	Fetch(context.Context, cluster.Request) cluster.Answer
+	Done(cluster.Answer)
+	Fresh() bool
+
+	Members() []cluster.Member
+	Stats() cluster.Stats
+	Events() []cluster.Event
+
+	Drain(context.Context) error
+	Progress() cluster.DrainProgress
+	Snapshot(context.Context) (sessions, bytes int64, err error)
+}
+
+var _ mesh = (*cluster.Node)(nil)
+
+// newMesh makes the node's part in its cluster; none if it runs alone.
+func (s *Service) newMesh() error {
+	o := s.o.Cluster
+	if o == nil {
+		return nil
+	}
+	opts := cluster.Options{
+		Name:         s.o.NodeName,
+		Version:      s.o.Version,
+		Store:        s.store,
+		Status:       s.o.StatusAddr,
+		Gossip:       o.Gossip,
+		Advertise:    o.Advertise,
+		Transfer:     o.Transfer,
+		Cluster:      o.Name,
+		Join:         o.Join,
+		KeyFile:      o.KeyFile,
+		Insecure:     o.Insecure,
+		QueryTimeout: o.QueryTimeout,
+		LockWait:     s.o.LockWait,
+		SnapshotDir:  o.SnapshotDir,
+		Log:          s.o.Log,
+	}
+	if opts.LockWait == 0 {
+		opts.LockWait = -1 // there, 0 is the default
+	}
+	m, err := s.o.newMesh(opts)
+	if err != nil {
+		return fmt.Errorf("set up the cluster: %w", err)
+	}
+	s.mesh = m
+	s.conns.mesh = m // before any connection
+	s.drain = newDrain(m, s.log)
+	s.metrics.watch(m)
+	return nil
+}
+
+// startMesh joins the cluster, or begins to: that goes on in the background. Until then web servers are served all the same.
+func (s *Service) startMesh(ctx context.Context) error {
+	if s.mesh == nil {
+		return nil
+	}
+	if err := s.mesh.Start(ctx); err != nil {
+		return hinted(fmt.Errorf("join the cluster: %w", err))
+	}
+	s.onStopWithin(leaveTime, "leave the cluster", func(ctx context.Context) error {
+		// Also in a hurry: others would take a node that does not say goodbye for a crashed one, and wait for it.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTime)
+		defer cancel()
+		return s.mesh.Stop(ctx)
+	})
+	s.onStopWithin(s.o.Cluster.DrainTimeout, "hand over sessions", s.handOver)
+	return nil
+}
+
+// NewKey makes a key for a cluster's key file, a line of text.
+func NewKey() string { return cluster.NewKey() }
+
+var errAlone = errors.New("this node runs alone: it is in no cluster")
+
+// ReloadKeys reads the cluster's key file again. If it cannot be used, the keys stay as they are.
+func (s *Service) ReloadKeys() error {
+	if s.mesh == nil {
+		return errAlone
+	}
+	if err := s.mesh.ReloadKeys(); err != nil {
+		s.log.Error("the keys stay as they are: the key file cannot be used", "file", s.o.Cluster.KeyFile, "error", err)
+		return fmt.Errorf("reload keys: %w", err)
+	}
+	s.log.Info("keys reloaded", "file", s.o.Cluster.KeyFile)
+	return nil
+}
