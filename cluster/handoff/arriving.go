@@ -234,9 +234,7 @@ func (m *Machine) endAdoption(a *affair) {
 	m.noAdopt(a)
 	m.endRound(a)
 	m.pumpDrain()
-	if m.reviewing {
-		m.pumpReview()
-	}
+	m.reviewOn()
 }
 
 // mustAdopt: a copy that is here is to be asked for, whether or not anybody wants it.

@@ -43,9 +43,18 @@ func (m *Machine) Fence(now time.Duration) {
 // by then, and nobody know that it was later.
 func (m *Machine) review() {
 	if m.pumpReview() {
-		m.after(m.o.PushEvery, m.review)
+		m.reviewAgain = m.after(m.o.PushEvery, m.review)
 	} else {
 		m.reviewing = false
+	}
+}
+
+// reviewOn goes on without delay, now that there is room for another, but not within the same event: where there is nobody to ask, that would
+// not end before all are done.
+func (m *Machine) reviewOn() {
+	if m.reviewing {
+		m.timers.stop(m.reviewAgain)
+		m.reviewAgain = m.after(1, m.review)
 	}
 }
 

@@ -25,13 +25,14 @@ type Machine struct {
 	waiting  int
 	notes    notes
 
-	lastNumber uint64 // of rounds, tickets and batches: none is used twice
-	lastEpoch  Epoch  // that a session was made with
-	departures map[Ticket]*departure
-	settling   map[Ticket]*settlement
-	arriving   int
-	adopting   int  // affairs with adopt
-	reviewing  bool // what a fence has made copies is being asked for
+	lastNumber  uint64 // of rounds, tickets and batches: none is used twice
+	lastEpoch   Epoch  // that a session was made with
+	departures  map[Ticket]*departure
+	settling    map[Ticket]*settlement
+	arriving    int
+	adopting    int  // affairs with adopt
+	reviewing   bool // what a fence has made copies is being asked for
+	reviewAgain *timer
 
 	draining *drain
 	claims   map[uint64]*claims // by the number of the batch
