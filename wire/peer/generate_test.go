@@ -121,7 +121,7 @@ func TestReader_StreamOfAnything(t *testing.T) {
 				data = append(data, make([]byte, p.Record.Size)...)
 			}
 		}
-		r := peer.NewReader(&pieces{data: data, sizes: rapid.SliceOfN(rapid.IntRange(1, 100_000), 1, 5).Draw(t, "pieces")})
+		r := peer.NewReader(&pieces{data: data, sizes: rapid.SliceOfN(rapid.IntRange(1, 100_000), 1, 5).Draw(t, "pieces")}, peer.MaxFrame)
 		for _, m := range want {
 			if got, err := r.Next(nil); err != nil || !reflect.DeepEqual(got, m) {
 				t.Fatalf("got %+v, %v; want %+v", got, err, m)
@@ -180,7 +180,7 @@ func FuzzStream(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, piece, bodies uint16) {
 		// However it is cut, the same comes out.
 		read := func(r io.Reader) (all []peer.Message, last error) {
-			reader := peer.NewReader(r)
+			reader := peer.NewReader(r, peer.MaxFrame)
 			for {
 				m, err := reader.Next(func(p peer.Push) (any, error) {
 					b := make([]byte, min(p.Record.Size, int(bodies)))
@@ -221,7 +221,7 @@ func BenchmarkReader(b *testing.B) {
 	body := make([]byte, 1024)
 	b.ReportAllocs()
 	for n := 0; n < b.N; {
-		r := peer.NewReader(bytes.NewReader(data))
+		r := peer.NewReader(bytes.NewReader(data), peer.MaxFrame)
 		for range min(1000, b.N-n) {
 			if _, err := r.Next(func(peer.Push) (any, error) {
 				_, err := io.ReadFull(r, body)

@@ -115,7 +115,7 @@ func TestAppend_TheLongestClaimsFit(t *testing.T) {
 		m.Claims[i] = peer.Claim{Key: peer.Key(strings.Repeat("k", peer.MaxKey)), Epoch: peer.Epoch(i + 1)}
 	}
 	frame := peer.Append(nil, m)
-	r := peer.NewReader(iotest.HalfReader(bytes.NewReader(frame)))
+	r := peer.NewReader(iotest.HalfReader(bytes.NewReader(frame)), peer.MaxFrame)
 	if got, err := r.Next(nil); err != nil || !reflect.DeepEqual(got, m) {
 		t.Errorf("read %v, %v", got, err)
 	}
@@ -244,7 +244,7 @@ func TestReader_StreamInAnyPieces(t *testing.T) {
 	for name, slow := range map[string]func(io.Reader) io.Reader{
 		"whole": func(r io.Reader) io.Reader { return r }, "halves": iotest.HalfReader, "bytes": iotest.OneByteReader, "data and error": iotest.DataErrReader,
 	} {
-		r := peer.NewReader(slow(bytes.NewReader(data)))
+		r := peer.NewReader(slow(bytes.NewReader(data)), peer.MaxFrame)
 		for _, g := range golden {
 			want := g.m
 			if p, ok := want.(peer.Push); ok {
@@ -266,7 +266,7 @@ func TestReader_CutAtEveryByte(t *testing.T) {
 	t.Parallel()
 	data, ends := stream(t)
 	for n := range len(data) {
-		r := peer.NewReader(bytes.NewReader(data[:n]))
+		r := peer.NewReader(bytes.NewReader(data[:n]), peer.MaxFrame)
 		var err error
 		for err == nil {
 			_, err = r.Next(readBody(r))
@@ -287,7 +287,7 @@ func TestReader_SkipsWhatIsLeftOfABody(t *testing.T) {
 	data := append(peer.Append(nil, push), make([]byte, 200_000)...)
 	data = peer.Append(data, peer.Known{Version: 7})
 	for _, want := range []int{0, 1, 100_000, 200_000} {
-		r := peer.NewReader(bytes.NewReader(data))
+		r := peer.NewReader(bytes.NewReader(data), peer.MaxFrame)
 		m, err := r.Next(func(p peer.Push) (any, error) {
 			_, err := io.ReadFull(r, make([]byte, want))
 			return want, err
@@ -299,7 +299,7 @@ func TestReader_SkipsWhatIsLeftOfABody(t *testing.T) {
 			t.Errorf("%d: then %v, %v", want, m, err)
 		}
 	}
-	r := peer.NewReader(bytes.NewReader(data))
+	r := peer.NewReader(bytes.NewReader(data), peer.MaxFrame)
 	refused := errors.New("refused")
 	if _, err := r.Next(func(peer.Push) (any, error) { return nil, refused }); err != refused {
 		t.Errorf("got %v", err)
@@ -311,7 +311,7 @@ func TestReader_LengthIsCheckedBeforeMemoryIsTaken(t *testing.T) {
 		"ffffffff 01", "00010000 01", "00010000 80", // a Find, a Hello: 64 KiB with the length itself
 		"0a", "00000000 01", "ffffffff 0a", "00500000 0a", "ffffffff 7f", // Claims, and what is unknown
 	} {
-		r := peer.NewReader(io.MultiReader(bytes.NewReader(unhex(t, head)), zeros{}))
+		r := peer.NewReader(io.MultiReader(bytes.NewReader(unhex(t, head)), zeros{}), peer.MaxFrame)
 		if m, err := r.Next(nil); err == nil {
 			t.Errorf("%s: %v", head, m)
 		}
@@ -319,7 +319,7 @@ func TestReader_LengthIsCheckedBeforeMemoryIsTaken(t *testing.T) {
 	// A length that is not kept costs what has arrived, not what it says.
 	claims := append(unhex(t, "004f0000 0a"), make([]byte, 100_000)...)
 	before := allocated()
-	r := peer.NewReader(bytes.NewReader(claims))
+	r := peer.NewReader(bytes.NewReader(claims), peer.MaxFrame)
 	if _, err := r.Next(nil); err != io.ErrUnexpectedEOF {
 		t.Error(err)
 	}
@@ -337,7 +337,7 @@ func TestReader_TakesMemoryForTheKeyAndTheMessageOnly(t *testing.T) {
 	} {
 		frame := peer.Append(nil, m)
 		var again bytes.Reader
-		r := peer.NewReader(&again)
+		r := peer.NewReader(&again, peer.MaxFrame)
 		if got := testing.AllocsPerRun(1000, func() {
 			again.Reset(frame)
 			if _, err := r.Next(nil); err != nil {

@@ -10,14 +10,14 @@ import (
 
 // Reader takes frames off a connection. It is not safe for concurrent use.
 type Reader struct {
-	br    *bufio.Reader // holds any frame that is not a long one
+	br    *bufio.Reader
 	long  []byte
 	names names
 	body  int // bytes of the latest Push's that have not been read
 }
 
-// NewReader makes one. It reads ahead.
-func NewReader(r io.Reader) *Reader { return &Reader{br: bufio.NewReaderSize(r, MaxFrame)} }
+// NewReader makes one, which reads up to buffer bytes ahead. Frames that are longer cost memory of their own.
+func NewReader(r io.Reader, buffer int) *Reader { return &Reader{br: bufio.NewReaderSize(r, buffer)} }
 
 // Next returns the next message, and skips frames of unknown kinds. A Push's body follows on its head: arrive is called with the head and reads
 // the body from the Reader, as much of it as it wants, and returns what the record shall know it by; what it leaves is skipped. A nil arrive skips
@@ -90,7 +90,7 @@ func (r *Reader) frame() ([]byte, error) {
 		return nil, errors.New("a frame with nothing in it")
 	case size > int64(maxSize(k)):
 		return nil, fmt.Errorf("a %v of %d bytes is too long", k, size)
-	case size <= MaxFrame:
+	case size <= int64(r.br.Size()):
 		frame, err := r.br.Peek(int(size))
 		if err != nil {
 			return nil, cut(err)
@@ -113,7 +113,7 @@ func (r *Reader) longFrame(size int) ([]byte, error) {
 		}
 	}
 	frame := r.long
-	r.long = nil // they are too rare to keep it
+	r.long = nil // they are rare
 	return frame, nil
 }
 

@@ -1,0 +1,59 @@
+package link
+
+import (
+	"crypto/tls"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// conn is a connection to a node, or from one.
+type conn struct {
+	o    *Options
+	raw  net.Conn
+	c    net.Conn             // what to read and write: TLS over raw, or raw
+	tls  *tls.ConnectionState // nil without TLS
+	addr string               // of the other end
+}
+
+// close may be called at any time, from anywhere, and more than once. It does not say goodbye in TLS, which could take a while: nobody asks
+// how a connection ended.
+func (c *conn) close() { c.raw.Close() }
+
+// writeSize is how much is written under one deadline.
+const writeSize = 64 << 10
+
+// write returns how many bytes were written before the piece in which it failed.
+func (c *conn) write(b []byte) (n int, err error) {
+	for n < len(b) {
+		piece := b[n:min(len(b), n+writeSize)]
+		if err := c.c.SetWriteDeadline(time.Now().Add(c.o.WriteTimeout)); err != nil {
+			return n, err
+		}
+		if _, err := c.c.Write(piece); err != nil {
+			return n, err
+		}
+		n += len(piece)
+	}
+	return n, nil
+}
+
+// patient reads from a connection, until nothing comes for too long. A deadline is set now and then, not for each read.
+type patient struct {
+	c     net.Conn
+	idle  time.Duration
+	until time.Time
+	bytes *atomic.Uint64 // counts them
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	if now := time.Now(); p.until.Sub(now) < p.idle*3/4 {
+		p.until = now.Add(p.idle)
+		if err := p.c.SetReadDeadline(p.until); err != nil {
+			return 0, err
+		}
+	}
+	n, err := p.c.Read(b)
+	p.bytes.Add(uint64(n))
+	return n, err
+}

@@ -1,0 +1,2 @@
+// Package link carries messages between this node and the others.
+package link

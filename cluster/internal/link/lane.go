@@ -1,0 +1,465 @@
+package link
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"statemesh/wire/peer"
+)
+
+// lane is one of the two ways to a node: what waits to be sent, and the connection that it goes over. It has a goroutine, run.
+type lane struct {
+	t     *Transport
+	to    peer.NodeID
+	which peer.Lane
+
+	ctx    context.Context // ends with Forget or the transport
+	cancel context.CancelFunc
+	wake   chan struct{} // holds one
+	dirty  bool          // guarded by Transport.mu: to be woken by Flush
+
+	mu       sync.Mutex // guards what follows; held for moments only
+	line     []parcel   // what waits
+	queued   int        // its bytes
+	sending  pushed     // the session on its way in the bulk lane
+	merged   int        // how often that was sent again meanwhile
+	down     bool       // there is no connection, and it is not time to try again yet: nothing is put in line
+	conn     *outgoing  // nil if there is none
+	since    time.Time  // of conn's being there, or not
+	addr     string
+	lastErr  error
+	logged   string    // what was last logged as the reason why there is no connection
+	loggedAt time.Time // and when
+	spare    parcel    // an empty one, with room
+	out      sent
+}
+
+// sent is what has gone through a lane, and what has not.
+type sent struct{ messages, bytes, dropped uint64 }
+
+// parcel is sent in one go: frames, many of them if there are many, or one with a large body.
+type parcel struct {
+	frames   []byte
+	messages int
+	pushes   []pushed
+	body     Source // held
+	bytes    []byte // its
+	times    int    // how often its Push was sent
+}
+
+func (p *parcel) size() int { return len(p.frames) + len(p.bytes) }
+
+// maxParcel is how many bytes of frames a parcel collects.
+const maxParcel = 256 << 10
+
+func (t *Transport) newLane(to peer.NodeID, which peer.Lane) *lane {
+	l := &lane{t: t, to: to, which: which, wake: make(chan struct{}, 1), since: time.Now()}
+	l.ctx, l.cancel = context.WithCancel(t.ctx)
+	return l
+}
+
+// add puts a message in line.
+func (l *lane) add(m peer.Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.admitLocked(0) {
+		l.out.dropped++
+		return
+	}
+	p := l.openLocked()
+	before := len(p.frames)
+	if p.frames = peer.Append(p.frames, m); len(p.frames) == before {
+		l.out.dropped++ // not sayable
+		return
+	}
+	l.addedLocked(p, before)
+}
+
+// addPush puts a session in line. m is p, made a Message already.
+func (l *lane) addPush(m peer.Message, p peer.Push) {
+	l.mu.Lock()
+	ok := l.addPushLocked(m, p)
+	if !ok {
+		l.out.dropped++
+	}
+	l.mu.Unlock()
+	if !ok {
+		l.t.undelivered(l.to, pushed{p.Key, p.Transfer}, 1)
+	}
+}
+
+func (l *lane) addPushLocked(m peer.Message, p peer.Push) bool {
+	var bytes []byte
+	source, _ := p.Record.Body.(Source)
+	if source != nil {
+		bytes = source.Bytes()
+	}
+	if len(bytes) != p.Record.Size || len(bytes) > l.t.o.MaxBody || l.down {
+		return false
+	}
+	what := pushed{p.Key, p.Transfer}
+	if l.which == peer.Bulk && l.mergeLocked(m, what) {
+		return true
+	}
+	if !l.admitLocked(len(bytes)) {
+		return false
+	}
+	if l.which == peer.Bulk {
+		frames := peer.Append(nil, m)
+		if len(frames) == 0 {
+			return false
+		}
+		source.Hold()
+		l.line = append(l.line, parcel{frames: frames, messages: 1, pushes: []pushed{what}, body: source, bytes: bytes, times: 1})
+		l.queued += len(frames) + len(bytes)
+		return true
+	}
+	to := l.openLocked()
+	before := len(to.frames)
+	if to.frames = peer.Append(to.frames, m); len(to.frames) == before {
+		return false
+	}
+	to.frames = append(to.frames, bytes...)
+	to.pushes = append(to.pushes, what)
+	l.addedLocked(to, before)
+	return true
+}
+
+// mergeLocked: a large session that is sent again while it still waits, or is just going, does not go twice. What the newer frame says is
+// newer.
+func (l *lane) mergeLocked(m peer.Message, what pushed) bool {
+	if l.sending == what {
+		l.merged++
+		return true
+	}
+	for i := range l.line {
+		p := &l.line[i]
+		if p.body != nil && p.pushes[0] == what {
+			l.queued -= len(p.frames)
+			p.frames = peer.Append(p.frames[:0], m)
+			l.queued += len(p.frames)
+			p.times++
+			return true
+		}
+	}
+	return false
+}
+
+// admitLocked tells whether there is room in line for n bytes that need not be copied.
+func (l *lane) admitLocked(n int) bool {
+	limit := l.t.o.MaxQueue
+	if l.which == peer.Bulk {
+		limit = l.t.o.MaxBulk
+	}
+	return !l.down && (l.queued == 0 || l.queued+n <= limit)
+}
+
+// openLocked is the parcel at the end of the line, or a new one.
+func (l *lane) openLocked() *parcel {
+	if n := len(l.line); n > 0 && l.line[n-1].body == nil && len(l.line[n-1].frames) < maxParcel {
+		return &l.line[n-1]
+	}
+	l.line = append(l.line, l.spare)
+	l.spare = parcel{}
+	return &l.line[len(l.line)-1]
+}
+
+func (l *lane) addedLocked(p *parcel, before int) {
+	l.queued += len(p.frames) - before
+	p.messages++
+	if before < smallBody && len(p.frames) >= smallBody {
+		l.nudge() // enough to begin with, whenever Flush comes
+	}
+}
+
+// nudge wakes the goroutine.
+func (l *lane) nudge() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take is what is first in line.
+func (l *lane) take() (p parcel, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.line) == 0 {
+		return parcel{}, false
+	}
+	p = l.line[0]
+	l.line[0] = parcel{}
+	l.line = l.line[1:]
+	if len(l.line) == 0 {
+		l.line = nil
+	}
+	l.queued -= p.size()
+	if p.body != nil {
+		l.sending, l.merged = p.pushes[0], 0
+	}
+	return p, true
+}
+
+// gone ends a parcel: it has been sent, or may have been, or has certainly not.
+func (l *lane) gone(p *parcel, fate fate) {
+	l.mu.Lock()
+	if p.body != nil {
+		p.times += l.merged
+		l.sending, l.merged = pushed{}, 0
+	}
+	if fate == delivered {
+		l.out.messages += uint64(p.messages)
+		l.out.bytes += uint64(p.size())
+	} else {
+		l.out.dropped += uint64(p.messages)
+	}
+	l.mu.Unlock()
+	l.settle(p, fate)
+	if p.body == nil && cap(p.frames) <= 2*maxParcel {
+		l.mu.Lock()
+		l.spare = parcel{frames: p.frames[:0], pushes: p.pushes[:0]}
+		l.mu.Unlock()
+	}
+}
+
+// settle lets go of the parcel's body, and tells what is certain of its sessions.
+func (l *lane) settle(p *parcel, fate fate) {
+	if p.body != nil {
+		p.body.Release()
+	}
+	if fate != undeliverable {
+		return
+	}
+	for _, what := range p.pushes {
+		l.t.undelivered(l.to, what, max(p.times, 1))
+	}
+}
+
+type fate uint8
+
+const (
+	delivered fate = iota
+	doubtful
+	undeliverable
+)
+
+// run keeps the connection, until the lane's end.
+func (l *lane) run() {
+	defer l.drop()
+	tries := 0
+	for l.needed() {
+		c, err := l.t.dial(l)
+		if err == nil {
+			began := time.Now()
+			l.opened(c)
+			err = l.serve(c)
+			l.closed(c, err)
+			if time.Since(began) >= steady {
+				tries = 0
+				continue
+			}
+			// It is accepted, and then closed: no reason to hurry.
+		}
+		if err != nil && !l.failed(err, backoff(tries)) {
+			return
+		}
+		tries++
+	}
+}
+
+// needed waits until there is a reason to connect; false is the lane's end.
+func (l *lane) needed() bool {
+	for {
+		l.mu.Lock()
+		l.down = false
+		waiting := len(l.line) > 0
+		l.mu.Unlock()
+		select {
+		case <-l.ctx.Done():
+			return false
+		case <-l.t.ending:
+			return false
+		default:
+		}
+		if waiting || l.which == peer.Small {
+			return true
+		}
+		select {
+		case <-l.wake:
+		case <-l.ctx.Done():
+		case <-l.t.ending:
+		}
+	}
+}
+
+// steady is how long a connection must have lasted for the next one to be dialed at once.
+const steady = time.Second
+
+// backoff is the pause after a number of failures: 50 ms at first, 2 s at most, and a little chance, so that nodes do not dial in step.
+func backoff(tries int) time.Duration {
+	d := min(50*time.Millisecond<<min(tries, 6), 2*time.Second)
+	return d*3/4 + rand.N(d/2)
+}
+
+func (l *lane) dialing(addr string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.addr = addr
+}
+
+func (l *lane) opened(c *outgoing) {
+	l.mu.Lock()
+	l.conn, l.since = c, time.Now()
+	had := l.logged
+	l.logged = ""
+	l.mu.Unlock()
+	if had != "" {
+		l.t.o.Log.Info("peer reached again", "peer", l.to, "addr", c.addr)
+	} else {
+		l.t.o.Log.Debug("connected to peer", "peer", l.to, "addr", c.addr, "lane", l.which)
+	}
+	if c.tls != nil && !l.t.o.Accepts(c.tls) { // the keys have changed since it was dialed
+		c.close()
+	}
+}
+
+// closed: what has not been sent waits for the next connection.
+func (l *lane) closed(c *outgoing, err error) {
+	c.close()
+	<-c.broken
+	l.mu.Lock()
+	l.conn, l.since = nil, time.Now()
+	if err != nil {
+		l.lastErr = err
+	}
+	l.mu.Unlock()
+	l.t.o.Log.Debug("connection to peer ended", "peer", l.to, "lane", l.which, "error", err)
+}
+
+// failed: there is no connection, so there is nothing to wait in line for, until it is time to try again; false is the lane's end.
+func (l *lane) failed(err error, pause time.Duration) bool {
+	if l.ctx.Err() != nil {
+		return false
+	}
+	now := time.Now()
+	l.mu.Lock()
+	l.lastErr = err
+	news := err.Error() != l.logged || now.Sub(l.loggedAt) >= time.Minute
+	if news {
+		l.logged, l.loggedAt = err.Error(), now
+	}
+	addr := l.addr
+	l.mu.Unlock()
+	if news {
+		l.t.o.Log.Warn("cannot reach peer", "peer", l.to, "addr", addr, "error", err)
+	}
+	l.drop()
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-l.ctx.Done():
+	case <-l.t.ending:
+	}
+	return false
+}
+
+// drop empties the line, and nothing is put into it any more.
+func (l *lane) drop() {
+	l.mu.Lock()
+	l.down = true
+	line := l.line
+	l.line, l.queued = nil, 0
+	for i := range line {
+		l.out.dropped += uint64(line[i].messages)
+	}
+	l.mu.Unlock()
+	for i := range line {
+		l.settle(&line[i], undeliverable)
+	}
+}
+
+// serve sends what comes in line over a connection, until that or the lane ends.
+func (l *lane) serve(c *outgoing) error {
+	o := &l.t.o
+	tick := time.NewTicker(o.PingEvery)
+	defer tick.Stop()
+	used := time.Now()
+	ending := l.t.ending
+	for {
+		for {
+			p, ok := l.take()
+			if !ok {
+				break
+			}
+			fate, err := c.send(&p)
+			l.gone(&p, fate)
+			if err != nil {
+				return err
+			}
+			used = time.Now()
+			select {
+			case <-tick.C:
+				if err := c.probe(); err != nil {
+					return err
+				}
+			default:
+			}
+		}
+		if ending == nil { // and now everything has been sent
+			c.farewell(l.ctx)
+			return errStopping
+		}
+		select {
+		case <-l.wake:
+		case <-tick.C:
+			if l.which == peer.Bulk && time.Since(used) >= o.BulkIdle && !l.waiting() {
+				return nil
+			}
+			if err := c.probe(); err != nil {
+				return err
+			}
+		case <-c.broken:
+			return c.err
+		case <-ending:
+			ending = nil
+		case <-l.ctx.Done():
+			return l.ctx.Err()
+		}
+	}
+}
+
+func (l *lane) waiting() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.line) > 0
+}
+
+func (l *lane) connected() *outgoing {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conn
+}
+
+// status adds the lane's part.
+func (l *lane) status(s *PeerStatus) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.Queued += l.queued
+	s.MessagesOut += l.out.messages
+	s.BytesOut += l.out.bytes
+	s.Dropped += l.out.dropped
+	if l.which != peer.Small {
+		return
+	}
+	s.Addr, s.Connected, s.Since = l.addr, l.conn != nil, l.since
+	if l.lastErr != nil {
+		s.LastError = l.lastErr.Error()
+	}
+	if l.conn != nil {
+		s.RoundTrip = time.Duration(l.conn.roundTrip.Load())
+	}
+}
