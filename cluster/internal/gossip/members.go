@@ -1,0 +1,385 @@
+package gossip
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/memberlist"
+)
+
+// State of a member, as this node sees it.
+type State uint8
+
+const (
+	StateAlive  State = iota // its phase tells more
+	StateLeft                // it said so
+	StateFailed              // without a word
+)
+
+func (s State) String() string { return [...]string{"alive", "left", "failed"}[s] }
+
+// Member is another node.
+type Member struct {
+	ID      string
+	Addr    netip.AddrPort // of gossip
+	Meta    Meta
+	State   State
+	Since   time.Time     // of State
+	Suspect bool          // it has not answered this node's last probe
+	RTT     time.Duration // of the last probe that was answered by packet, 0 if there was none
+}
+
+// Transfer is where it takes sessions.
+func (m Member) Transfer() netip.AddrPort { return m.at(m.Meta.Transfer) }
+
+// Status is where its status page is; invalid if it has none.
+func (m Member) Status() netip.AddrPort {
+	if m.Meta.Status.Port() == 0 {
+		return netip.AddrPort{}
+	}
+	return m.at(m.Meta.Status)
+}
+
+func (m Member) at(a netip.AddrPort) netip.AddrPort {
+	if !a.Addr().IsValid() {
+		return netip.AddrPortFrom(m.Addr.Addr(), a.Port())
+	}
+	return a
+}
+
+// EventKind is what happened to a member.
+type EventKind uint8
+
+const (
+	Joined  EventKind = iota // it is new, or back
+	Changed                  // it tells something new of itself
+	Left                     // it said so
+	Failed                   // it is taken for dead
+)
+
+func (k EventKind) String() string { return [...]string{"joined", "changed", "left", "failed"}[k] }
+
+// Event is something that happened to a member; Member is as it was then.
+type Event struct {
+	Kind   EventKind
+	Member Member
+}
+
+const (
+	remembered     = time.Hour // how long those that are gone are tried again, and shown
+	maxRemembered  = 1000
+	maxUndelivered = 1 << 16
+)
+
+// table is what this node knows of the others, and the events that nobody has been told yet.
+type table struct {
+	self string
+	log  hclog.Logger
+
+	mu      sync.Mutex // guards what follows. Taken by delegates, under memberlist's nodeLock
+	members map[string]*Member
+	queue   []Event
+	closed  bool
+	ready   chan struct{} // has one in it if there is something in queue, or it is closed
+}
+
+func newTable(self string, log hclog.Logger) *table {
+	return &table{self: self, log: log, members: map[string]*Member{}, ready: make(chan struct{}, 1)}
+}
+
+// set notes a member that is alive. It returns false if nothing changed.
+func (t *table) set(n *memberlist.Node) bool {
+	if n.Name == t.self {
+		return false
+	}
+	meta, addr, err := admit(n)
+	if err != nil {
+		return false // NotifyAlive has refused it already, so this cannot be
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.members[n.Name]
+	kind := Changed
+	if m == nil || m.State != StateAlive {
+		m = &Member{ID: n.Name, Since: time.Now()}
+		t.members[n.Name] = m
+		kind = Joined
+	} else if m.Meta == meta && m.Addr == addr {
+		return false
+	}
+	m.Meta, m.Addr = meta, addr
+	t.enqueueLocked(Event{kind, *m})
+	return true
+}
+
+// gone notes that a member left or failed.
+func (t *table) gone(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.members[id]
+	if m == nil || m.State != StateAlive {
+		return false
+	}
+	kind := Failed
+	m.State, m.Since, m.Suspect = StateFailed, time.Now(), false
+	if m.Meta.Phase == Leaving {
+		kind = Left
+		m.State = StateLeft
+	}
+	t.enqueueLocked(Event{kind, *m})
+	t.forgetLocked()
+	return true
+}
+
+// forgetLocked drops those that are long gone, and the longest gone if there are too many.
+func (t *table) forgetLocked() {
+	var gone []*Member
+	for id, m := range t.members {
+		if m.State == StateAlive {
+			continue
+		}
+		if time.Since(m.Since) > remembered {
+			delete(t.members, id)
+			continue
+		}
+		gone = append(gone, m)
+	}
+	if len(gone) <= maxRemembered {
+		return
+	}
+	slices.SortFunc(gone, func(a, b *Member) int { return a.Since.Compare(b.Since) })
+	for _, m := range gone[:len(gone)-maxRemembered] {
+		delete(t.members, m.ID)
+	}
+}
+
+func (t *table) enqueueLocked(e Event) {
+	if t.closed || len(t.queue) >= maxUndelivered {
+		return
+	}
+	t.queue = append(t.queue, e)
+	t.signal()
+}
+
+func (t *table) signal() {
+	select {
+	case t.ready <- struct{}{}:
+	default:
+	}
+}
+
+// deliver tells the events until the table is closed.
+func (t *table) deliver(tell func(Event)) {
+	for range t.ready {
+		t.mu.Lock()
+		events, closed := t.queue, t.closed
+		t.queue = nil
+		t.mu.Unlock()
+		if closed {
+			return
+		}
+		for _, e := range events {
+			tell(e)
+		}
+	}
+}
+
+func (t *table) close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.signal()
+}
+
+func (t *table) all() []Member {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.forgetLocked()
+	all := make([]Member, 0, len(t.members))
+	for _, m := range t.members {
+		all = append(all, *m)
+	}
+	slices.SortFunc(all, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
+	return all
+}
+
+// suspect notes that a member did not answer, answered that it did.
+func (t *table) suspect(id string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if m := t.members[id]; m != nil && m.State == StateAlive {
+		m.Suspect = true
+	}
+}
+
+func (t *table) answered(id string, rtt time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if m := t.members[id]; m != nil && m.State == StateAlive {
+		m.Suspect, m.RTT = false, rtt
+	}
+}
+
+// live are the addresses of those that are alive.
+func (t *table) live() map[netip.AddrPort]bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	live := make(map[netip.AddrPort]bool, len(t.members))
+	for _, m := range t.members {
+		if m.State == StateAlive {
+			live[m.Addr] = true
+		}
+	}
+	return live
+}
+
+// lost are the addresses of those that failed, where nobody is alive now.
+func (t *table) lost() []netip.AddrPort {
+	live := t.live()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var lost []netip.AddrPort
+	for _, m := range t.members {
+		if m.State == StateFailed && !live[m.Addr] && time.Since(m.Since) < remembered && !slices.Contains(lost, m.Addr) {
+			lost = append(lost, m.Addr)
+		}
+	}
+	return lost
+}
+
+// speaks tells whether a node with these protocol versions can talk to this one and all others that are alive.
+func (t *table) speaks(id string, own, other Meta) error {
+	low, high := own.ProtoMin, own.ProtoMax
+	t.mu.Lock()
+	for _, m := range t.members {
+		if m.State == StateAlive && m.ID != id {
+			low, high = max(low, m.Meta.ProtoMin), min(high, m.Meta.ProtoMax)
+		}
+	}
+	t.mu.Unlock()
+	return overlap(low, high, other)
+}
+
+func overlap(low, high uint8, other Meta) error {
+	if other.ProtoMax < low || other.ProtoMin > high {
+		return &VersionError{low, high, other}
+	}
+	return nil
+}
+
+// VersionError is why a node of another protocol version is not let in.
+type VersionError struct {
+	Min, Max uint8 // what this cluster speaks
+	Other    Meta
+}
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("protocol versions do not match: this cluster speaks %d to %d, %s (statemesh %s) speaks %d to %d",
+		e.Min, e.Max, e.Other.Name, e.Other.Version, e.Other.ProtoMin, e.Other.ProtoMax)
+}
+
+// admit checks what a node says of itself.
+func admit(n *memberlist.Node) (Meta, netip.AddrPort, error) {
+	if !isLabel(n.Name) {
+		return Meta{}, netip.AddrPort{}, errors.New("its ID is not a DNS label")
+	}
+	ip, ok := netip.AddrFromSlice(n.Addr)
+	if !ok || ip.IsUnspecified() || ip.IsMulticast() || n.Port == 0 {
+		return Meta{}, netip.AddrPort{}, errors.New("its address is none")
+	}
+	meta, err := parseMeta(n.Meta)
+	return meta, netip.AddrPortFrom(ip.Unmap(), n.Port), err
+}
+
+// delegates are what memberlist calls. All but the first two are called while it holds nodeLock: they note things and return.
+type delegates struct{ m *Membership }
+
+// NodeMeta is what others are told of this node.
+func (d *delegates) NodeMeta(int) []byte { return d.m.meta.Load().append(nil) }
+
+// NotifyPingComplete says that a probe was answered.
+func (d *delegates) NotifyPingComplete(n *memberlist.Node, rtt time.Duration, _ []byte) {
+	d.m.heard()
+	d.m.table.answered(n.Name, rtt)
+}
+
+// AckPayload is asked for when another probes this node.
+func (d *delegates) AckPayload() []byte {
+	d.m.heard()
+	return nil
+}
+
+func (m *Membership) heard() { m.counts.heard.Store(time.Now().UnixNano()) }
+
+// NotifyAlive may refuse a node that is said to be alive.
+func (d *delegates) NotifyAlive(n *memberlist.Node) error {
+	if n.Name == d.m.o.ID {
+		return nil
+	}
+	meta, _, err := admit(n)
+	if err == nil {
+		err = d.m.table.speaks(n.Name, *d.m.meta.Load(), meta)
+	}
+	if err != nil {
+		d.m.say.inadmissible(strings.ToValidUTF8(n.Name, "?"), n.Address(), err)
+	}
+	return err
+}
+
+// NotifyMerge may refuse to compare notes with a node, and all that it knows: either of the two is not let in.
+func (d *delegates) NotifyMerge(all []*memberlist.Node) error {
+	own := *d.m.meta.Load()
+	for _, n := range all {
+		if n.State != memberlist.StateAlive || n.Name == d.m.o.ID {
+			continue
+		}
+		meta, _, err := admit(n)
+		if err == nil {
+			err = d.m.table.speaks(n.Name, own, meta)
+		}
+		if err != nil {
+			d.m.say.inadmissible(strings.ToValidUTF8(n.Name, "?"), n.Address(), err)
+			return err
+		}
+	}
+	return nil
+}
+
+// NotifyJoin says that a node is alive that was not.
+func (d *delegates) NotifyJoin(n *memberlist.Node) { d.alive(n) }
+
+// NotifyUpdate says that a node's meta changed.
+func (d *delegates) NotifyUpdate(n *memberlist.Node) { d.alive(n) }
+
+func (d *delegates) alive(n *memberlist.Node) {
+	if d.m.table.set(n) {
+		d.m.found.conclude(FoundMembers)
+		d.m.settle()
+	}
+}
+
+// NotifyLeave says that a node left or failed: memberlist does not tell which.
+func (d *delegates) NotifyLeave(n *memberlist.Node) {
+	if d.m.table.gone(n.Name) {
+		d.m.settle()
+	}
+}
+
+// NotifyConflict says that two nodes claim the same ID. It is random: one of the two is not what it seems.
+func (d *delegates) NotifyConflict(have, other *memberlist.Node) {
+	d.m.say.inadmissible(other.Name, other.Address(), fmt.Errorf("%s has the same ID", have.Address()))
+}
+
+// What memberlist could carry for us, and does not.
+
+func (d *delegates) NotifyMsg([]byte)                {}
+func (d *delegates) GetBroadcasts(int, int) [][]byte { return nil }
+func (d *delegates) LocalState(bool) []byte          { return nil }
+func (d *delegates) MergeRemoteState([]byte, bool)   {}
