@@ -34,7 +34,8 @@ const (
 	isLocked  flags = 1 << iota // a web server holds the lock
 	isNew                       // created uninitialised, and nobody has been told yet
 	isTaken                     // a request has its turn and goes on beyond the shard's lock
-	isAwaited                   // others wait for their turn: there is a queue
+	isAwaited                   // others wait for their turn, or the lock: there is a queue
+	isLeaving                   // it is on its way to another node, and may come back
 )
 
 func (e *entry) has(f flags) bool { return e.flags&f != 0 }

@@ -12,6 +12,9 @@ import (
 // EntrySize is what the compiler makes of an entry.
 const EntrySize = unsafe.Sizeof(entry{})
 
+// PlaceSize is what the compiler makes of a place.
+const PlaceSize = unsafe.Sizeof(place{})
+
 // State is all there is to know of a session.
 type State struct {
 	Exists  bool
@@ -140,6 +143,7 @@ var NextCookie = nextCookie
 // are not stored, or -1.
 func (st *Store) Check(inFlight int64) error {
 	var used, stored int64
+	promised := 0
 	refs := map[uint32]int{}
 	var errs []error
 	for n := range st.shards {
@@ -160,9 +164,13 @@ func (st *Store) Check(inFlight int64) error {
 			}
 			used += s.cost(e) + int64(st.heap.Size(e.body()))
 		}
+		promised += s.promised
 		s.mu.Unlock()
 	}
-	if got := st.used.Load(); got != used {
+	if held := st.held.Load(); held != 0 && inFlight == 0 {
+		errs = append(errs, fmt.Errorf("%d are said to wait for locks", held))
+	}
+	if got := st.used.Load(); got != used && promised == 0 {
 		errs = append(errs, fmt.Errorf("used is %d, the entries say %d", got, used))
 	}
 	if got := st.heap.Live(); got < stored || inFlight >= 0 && got != stored+inFlight {
@@ -199,20 +207,48 @@ func (s *shard) check() error {
 		}
 		awaited++
 		q := s.queues[i]
-		if q == nil || !e.has(isTaken) {
-			return fmt.Errorf("entry %d is awaited, queue %v, flags %04b", i, q, e.flags)
+		if q == nil || q.i != i || len(q.waiting)+len(q.line) == 0 {
+			return fmt.Errorf("entry %d is awaited, queue %v, flags %05b", i, q, e.flags)
 		}
-		for _, w := range q.waiting {
-			waiting++
+		if !s.owns(i) || !e.has(isTaken|isLeaving) && (len(q.waiting) > 0 || !e.has(isLocked)) {
+			return fmt.Errorf("entry %d: %d wait for the turn and %d for the lock, and could have it, flags %05b", i, len(q.waiting), len(q.line), e.flags)
+		}
+		for _, w := range append(q.line, q.waiting...) {
+			if w.leave == nil && w.line == nil {
+				waiting++
+			}
 			if w.gone {
 				return fmt.Errorf("entry %d: one who waits has been called", i)
 			}
 		}
 	}
+	if err := s.checkPlaces(); err != nil {
+		return err
+	}
 	c := s.counts
 	if c.locked != locked || c.bodyBytes != bytes || int64(len(s.queues)) != awaited || c.waiting < waiting {
 		return fmt.Errorf("counts %+v, %d queues; found %d locked, %d body bytes, %d awaited, %d waiting",
 			c, len(s.queues), locked, bytes, awaited, waiting)
+	}
+	return nil
+}
+
+func (s *shard) checkPlaces() error {
+	copies, leaving := 0, 0
+	for i := uint32(1); i <= uint32(s.count); i++ {
+		e := s.entries.At(i)
+		if !s.owns(i) {
+			copies++
+		}
+		if _, has := s.leaving[i]; has != e.has(isLeaving) || has && (!s.owns(i) || e.has(isTaken)) {
+			return fmt.Errorf("entry %d: has a ticket: %v, flags %05b, owned: %v", i, has, e.flags, s.owns(i))
+		}
+		if e.has(isLeaving) {
+			leaving++
+		}
+	}
+	if copies != s.copies || leaving != len(s.leaving) || len(s.answers)+len(s.removed) > 0 {
+		return fmt.Errorf("%d copies, counted %d; %d are leaving, %d tickets; untold: %v %v", copies, s.copies, leaving, len(s.leaving), s.answers, s.removed)
 	}
 	return nil
 }

@@ -97,8 +97,9 @@ func (s *shard) expireSome(now int64) (more bool) {
 			break
 		}
 		e := s.entries.At(i)
-		if e.expires <= now && !e.has(isTaken) {
+		if e.expires <= now && !s.inUse(i) {
 			s.counts.timedOut++
+			s.mourn(i)
 			bodies[expired] = s.remove(i)
 			expired++
 			continue
@@ -106,12 +107,18 @@ func (s *shard) expireSome(now int64) (more bool) {
 		s.unlink(i) // it was touched since, or is in use: look again later
 		s.schedule(i)
 	}
-	s.mu.Unlock()
+	s.release()
 
 	for _, r := range bodies[:expired] {
 		s.store.heap.Drop(r)
 	}
 	return more
+}
+
+// inUse: entry i may not expire.
+func (s *shard) inUse(i uint32) bool {
+	e := s.entries.At(i)
+	return e.has(isTaken|isLeaving) && s.owns(i) // a copy's turn ended when it became one
 }
 
 func (k *keeper) worthCompacting() bool {
@@ -166,6 +173,9 @@ func (s *shard) compactSome(from int) int {
 	i, end, moved := from, from+compactBatch, 0
 	for ; i < end && i <= s.count && moved < compactBytes; i++ {
 		e := s.entries.At(uint32(i))
+		if e.has(isLeaving) { // its Record names the body
+			continue
+		}
 		if r := e.body(); heap.Marked(r) {
 			if to, err := heap.Move(r); err == nil {
 				e.setBody(to)

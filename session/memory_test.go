@@ -15,6 +15,9 @@ func TestMemory_EntryIsAsSmallAsItSays(t *testing.T) {
 	if got := session.EntrySize; got != 72 {
 		t.Errorf("an entry takes %d bytes, doc.go and entrySize say 72", got)
 	}
+	if got := session.PlaceSize; got != 12 {
+		t.Errorf("a place takes %d bytes, placeSize says 12", got)
+	}
 }
 
 func TestMemory_OverTheLimitNewSessionsAreRefusedAndOthersGoOn(t *testing.T) {

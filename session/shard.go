@@ -21,6 +21,7 @@ type shard struct {
 	wheel   wheel
 	queues  map[uint32]*queue // of entries that are awaited
 	counts  counts
+	cluster // what only a store in a cluster has
 
 	_ [64]byte // keep neighbours' mutexes off this cache line
 }
@@ -64,6 +65,23 @@ func (s *shard) close() {
 	if s.chains != nil {
 		s.chains.Close()
 	}
+	if s.places != nil {
+		s.places.Close()
+	}
+}
+
+// makeRoom makes room for n entries in all, besides those that have been promised some.
+func (s *shard) makeRoom(n int) error {
+	n += s.promised
+	if err := s.entries.Resize(n + 1); err != nil {
+		return err
+	}
+	if s.places != nil {
+		if err := s.places.Resize(n + 1); err != nil {
+			return err
+		}
+	}
+	return s.chains.Resize(max(s.buckets, n))
 }
 
 // find returns the entry of k, or 0.
@@ -91,22 +109,36 @@ func (s *shard) id(e *entry) []byte {
 
 // insert adds an entry for k, which has none, and returns it with its key and place in the index set, and nothing else.
 func (s *shard) insert(k Key, hash uint64) (uint32, error) {
+	if err := s.makeRoom(s.count + 1); err != nil {
+		return 0, err
+	}
+	long, err := s.store.longID(k)
+	if err != nil {
+		return 0, err
+	}
+	return s.add(k, hash, long), nil
+}
+
+// longID makes a slot for an id that does not fit into an entry; 0 if it does.
+func (st *Store) longID(k Key) (offheap.Ref, error) {
+	if len(k.id) <= shortID {
+		return 0, nil
+	}
+	r, err := st.heap.Alloc(len(k.id))
+	if err == nil {
+		copy(st.heap.Bytes(r), k.id)
+	}
+	return r, err
+}
+
+// add is insert when there is room for the entry, and for its id.
+func (s *shard) add(k Key, hash uint64, long offheap.Ref) uint32 {
+	s.growIndex()
 	i := uint32(s.count + 1)
-	if err := s.entries.Resize(int(i) + 1); err != nil {
-		return 0, err
-	}
-	if err := s.growIndex(); err != nil {
-		return 0, err
-	}
 	e := s.entries.At(i)
 	*e = entry{idLen: uint8(len(k.id))}
 	if e.isLong() {
-		r, err := s.store.heap.Alloc(len(k.id))
-		if err != nil {
-			return 0, err
-		}
-		copy(s.store.heap.Bytes(r), k.id)
-		e.setLongID(r)
+		e.setLongID(long)
 	} else {
 		copy(e.id[:], k.id)
 	}
@@ -115,7 +147,7 @@ func (s *shard) insert(k Key, hash uint64) (uint32, error) {
 	e.next, *head = *head, i
 	s.count++
 	s.store.used.Add(s.cost(e))
-	return i, nil
+	return i
 }
 
 // remove takes entry i away: index, wheel, queue. The last entry moves into its place, so that entries stay dense. It returns the
@@ -123,11 +155,12 @@ func (s *shard) insert(k Key, hash uint64) (uint32, error) {
 func (s *shard) remove(i uint32) offheap.Ref {
 	e := s.entries.At(i)
 	if e.has(isAwaited) {
-		s.dismiss(i)
+		s.dismiss(i, true)
 	}
 	if e.has(isLocked) {
 		s.counts.locked--
 	}
+	s.forget(i)
 	body := s.takeBody(e)
 	s.store.used.Add(-s.cost(e))
 	s.unlink(i)
@@ -142,7 +175,7 @@ func (s *shard) remove(i uint32) offheap.Ref {
 	}
 	s.count--
 	s.shrinkIndex()
-	_ = s.entries.Resize(s.count + 1) // smaller: cannot fail
+	_ = s.makeRoom(s.count) // smaller: cannot fail
 	return body
 }
 
@@ -156,9 +189,11 @@ func (s *shard) move(from, to uint32) {
 		s.entries.At(e.after).before = to
 	}
 	if e.has(isAwaited) {
-		s.queues[to] = s.queues[from]
+		q := s.queues[from]
+		q.i, s.queues[to] = to, q
 		delete(s.queues, from)
 	}
+	s.movePlace(from, to)
 }
 
 // linkTo is what leads to entry i in its chain: the chain's head or another entry's next.
@@ -185,13 +220,10 @@ func (s *shard) bucket(hash uint64) uint32 {
 	return uint32(hash) & (mask >> 1)
 }
 
-// growIndex splits the next chain if there is one entry for each.
-func (s *shard) growIndex() error {
+// growIndex splits the next chain if there is one entry for each. There must be room for another.
+func (s *shard) growIndex() {
 	if s.count < s.buckets {
-		return nil
-	}
-	if err := s.chains.Resize(s.buckets + 1); err != nil {
-		return err
+		return
 	}
 	added := uint32(s.buckets)
 	split := added &^ (1 << (bitsFor(s.buckets+1) - 1))
@@ -208,7 +240,6 @@ func (s *shard) growIndex() error {
 		e.next, *to = *to, i
 		i = next
 	}
-	return nil
 }
 
 // shrinkIndex joins the last chain to the one it was split from as long as a third of the chains are too many: once or twice for each
@@ -223,7 +254,6 @@ func (s *shard) shrinkIndex() {
 		*into = *s.chains.At(last)
 		s.buckets--
 	}
-	_ = s.chains.Resize(s.buckets) // smaller: cannot fail
 }
 
 // setBody makes r, held once, the entry's body.
@@ -245,6 +275,9 @@ func (s *shard) takeBody(e *entry) offheap.Ref {
 // cost is what an entry takes without its body: itself, its chain, a long id.
 func (s *shard) cost(e *entry) int64 {
 	n := int64(entrySize + 4)
+	if s.places != nil {
+		n += placeSize
+	}
 	if e.isLong() {
 		n += int64(s.store.heap.Size(e.longID()))
 	}

@@ -9,6 +9,9 @@ type Stats struct {
 	Refused   int64 // new sessions refused for lack of memory, since start
 	Locked    int64 // sessions locked now
 	Waiting   int64 // requests waiting for their turn now
+	Held      int64 // waiting for a lock now; in a cluster, other nodes' questions included
+	Leaving   int64 // sessions on their way to other nodes now
+	Copies    int64 // sessions held of which nobody knows yet whose they are; counted in Active
 	Apps      int64 // distinct application prefixes of the sessions held
 	BodyBytes int64 // bytes of all bodies
 	UsedBytes int64 // bytes that MaxMemory is held against
@@ -21,11 +24,14 @@ func (st *Store) Stats() Stats {
 		Apps:      int64(st.apps.count()),
 		UsedBytes: st.used.Load() + st.apps.bytes.Load(),
 		MaxMemory: st.o.MaxMemory,
+		Held:      st.held.Load(),
 	}
 	for i := range st.shards {
 		s := &st.shards[i]
 		s.mu.Lock()
 		n, c := s.count, s.counts
+		total.Copies += int64(s.copies)
+		total.Leaving += int64(len(s.leaving))
 		s.mu.Unlock()
 		total.Active += int64(n)
 		total.Created += c.created

@@ -26,6 +26,12 @@ type Options struct {
 	// ChangeWait bounds how long any other request waits for its turn. Default 8s: below the 10s
 	// after which a web server gives up (stateNetworkTimeout).
 	ChangeWait time.Duration
+	// LockWait bounds how long a Get or an Acquire that meets another's lock waits for it to free, before it is told Locked. Default 0: not
+	// at all.
+	LockWait time.Duration
+	// MaxHeld bounds those that wait for the lock of one session, MaxHeldTotal those of the whole store; the next is told Locked at once.
+	// Default 4 and 16384.
+	MaxHeld, MaxHeldTotal int
 }
 
 // Outcome says what became of an operation.
@@ -33,12 +39,12 @@ type Outcome uint8
 
 const (
 	Done      Outcome = iota // it happened
-	NotFound                 // there is no such session, or it has expired
+	NotFound                 // there is no such session here, or it has expired
 	Locked                   // somebody else holds the lock: Reply has Cookie and LockAge
 	BadCookie                // the operation needs a lock cookie and got none, or one that is no number >= 0
 	Full                     // a new session was refused: the store is at its memory limit
 	Busy                     // too many requests wait for this session, or this one waited too long; it was not started
-	Taken                    // of a Try only: the request would have to wait for its turn; it was not started
+	Taken                    // of a Try only: the request would have to wait for its turn, or for a lock; it was not started
 )
 
 // Cookie values that are not cookies. A real one is >= 0.
@@ -67,6 +73,7 @@ type Reply struct {
 
 	body     []byte
 	held     offheap.Ref // of body
+	epoch    uint64      // in a cluster: of the session
 	turn     bool        // others wait until Settle
 	acquired bool
 }
@@ -84,6 +91,15 @@ type Change struct {
 	Cookie int32
 	// Uninitialised: create the session if it is absent, else do nothing.
 	Uninitialised bool
+	// Grant, in a cluster: lets the Set create the session. Without one, or with one of a term that is over, an absent session is NotFound.
+	Grant Grant
+}
+
+// Grant lets a Set create a session in a cluster, where no node may do so of itself: it is given by the others, once all of them have said that
+// they have none. The zero Grant is none.
+type Grant struct {
+	Epoch uint64
+	Term  uint64 // of the store, when it was given: Moves.Fence ends it
 }
 
 // Store holds the sessions of one node. All methods may be called concurrently.
@@ -95,6 +111,8 @@ type Store struct {
 	apps   *apps
 	bodies sync.Pool    // *Body, for reuse
 	used   atomic.Int64 // bytes of stored sessions
+	held   atomic.Int64 // requests, and Leaves, that wait for a lock
+	events Events       // in a cluster
 	shards [shards]shard
 }
 
@@ -107,8 +125,8 @@ const (
 
 // New makes an empty store. It starts nothing: expiry needs somebody to call Run.
 func New(o Options) (*Store, error) {
-	if o.MaxMemory < 0 || o.MaxWaiting < 0 || o.ReadWait < 0 || o.ChangeWait < 0 {
-		return nil, errors.New("session store: MaxMemory, MaxWaiting, ReadWait and ChangeWait must not be negative")
+	if o.MaxMemory < 0 || o.MaxWaiting < 0 || o.ReadWait < 0 || o.ChangeWait < 0 || o.LockWait < 0 || o.MaxHeld < 0 || o.MaxHeldTotal < 0 {
+		return nil, errors.New("session store: no option may be negative")
 	}
 	if o.MaxWaiting == 0 {
 		o.MaxWaiting = 64
@@ -119,9 +137,16 @@ func New(o Options) (*Store, error) {
 	if o.ChangeWait == 0 {
 		o.ChangeWait = 8 * time.Second
 	}
+	if o.MaxHeld == 0 {
+		o.MaxHeld = 4
+	}
+	if o.MaxHeldTotal == 0 {
+		o.MaxHeldTotal = 16384
+	}
 	o.MaxWaiting = min(o.MaxWaiting, math.MaxInt/2) // twice as many changes may wait
 	o.ReadWait = min(o.ReadWait, math.MaxInt64/2)   // and sums with the time now must be possible
 	o.ChangeWait = min(o.ChangeWait, math.MaxInt64/2)
+	o.LockWait = min(o.LockWait, math.MaxInt64/2)
 	st := &Store{o: o, start: time.Now(), seed: maphash.MakeSeed(), heap: offheap.NewHeap()}
 	st.apps = newApps(st.seed)
 	for i := range st.shards {
@@ -142,38 +167,61 @@ func (st *Store) Close() {
 }
 
 // Get reads a session without locking it. Outcomes: Done, NotFound, Locked, Busy.
-func (st *Store) Get(k Key) Reply { return st.read(k, false, true) }
+func (st *Store) Get(k Key) Reply { return st.read(k, false, patient) }
 
 // Acquire reads a session and locks it, under a cookie never handed out for it before. Outcomes: Done, NotFound, Locked, Busy.
-func (st *Store) Acquire(k Key) Reply { return st.read(k, true, true) }
+func (st *Store) Acquire(k Key) Reply { return st.read(k, true, patient) }
 
-func (st *Store) read(k Key, acquire, mayWait bool) Reply {
+func (st *Store) read(k Key, acquire bool, m manner) Reply {
 	hash := st.hash(k)
-	a, failed, ok := st.enter(k, hash, false, mayWait)
+	for {
+		r, w := st.readNow(k, hash, acquire, m)
+		if w == nil {
+			return r
+		}
+		if r, answered := st.shardOf(hash).awaitLock(w); answered {
+			return r
+		}
+		m.arrived = w.line.arrived
+	}
+}
+
+// readNow reads a session when it has the turn, or else returns a waiter that stands in line for the lock.
+func (st *Store) readNow(k Key, hash uint64, acquire bool, m manner) (Reply, *waiter) {
+	a, failed, ok := st.enter(k, hash, false, m)
 	if !ok {
-		return Reply{Outcome: failed}
+		return Reply{Outcome: failed}, nil
 	}
 	defer a.leave()
 	if a.i == 0 {
-		return Reply{Outcome: NotFound}
+		return Reply{Outcome: NotFound}, nil
+	}
+	if a.entry().has(isLocked) {
+		return a.meetLock(acquire, m)
 	}
 	a.touch()
-	e := a.entry()
-	if e.has(isLocked) {
-		return a.locked()
+	r := a.grant(a.i, acquire, a.now)
+	if r.turn {
+		a.mine = false // it is kept
 	}
-	r := Reply{First: a.takeFirst(), Timeout: e.timeout, held: e.body(), acquired: acquire}
-	st.heap.Hold(r.held)
-	r.body = st.heap.Bytes(r.held)
+	return r, nil
+}
+
+// grant is the answer of a session that nobody has locked. If it is locked now, or has told that it is new, others wait until Settle.
+func (s *shard) grant(i uint32, acquire bool, now int64) Reply {
+	e := s.entries.At(i)
+	r := Reply{First: e.takeFirst(), Timeout: e.timeout, held: e.body(), epoch: s.epoch(i), acquired: acquire}
+	s.store.heap.Hold(r.held)
+	r.body = s.store.heap.Bytes(r.held)
 	if acquire {
 		e.cookie = nextCookie(e.cookie)
-		e.lockedAt = a.now
+		e.lockedAt = now
 		e.set(isLocked)
-		a.counts.locked++
+		s.counts.locked++
 		r.Cookie = e.cookie
 	}
 	if r.turn = acquire || r.First; r.turn {
-		a.keepTurn()
+		e.set(isTaken)
 	}
 	return r
 }
@@ -193,8 +241,12 @@ func (st *Store) Settle(k Key, r *Reply, delivered bool) {
 	hash := st.hash(k)
 	s := st.shardOf(hash)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	i := s.find(k, hash) // it is there: nobody removes a session out of turn
+	defer s.release()
+	// It is there: nobody removes a session out of turn. But a Fence ends all turns; then it may be another by now, or ours at a later epoch.
+	i := s.find(k, hash)
+	if i == 0 || s.epoch(i) != r.epoch {
+		return
+	}
 	e := s.entries.At(i)
 	if !delivered {
 		if r.acquired {
@@ -204,15 +256,18 @@ func (st *Store) Settle(k Key, r *Reply, delivered bool) {
 			e.set(isNew)
 		}
 	}
-	s.pass(i)
+	e.clear(isTaken)
+	if e.has(isAwaited) {
+		s.goOn(i)
+	}
 }
 
 // Unlock gives a lock back (ReleaseExclusive). Outcomes: Done, also if nobody held the lock; NotFound, Locked, BadCookie, Busy. The
 // reply may have First with any of Done, Locked and BadCookie: Microsoft's service clears the flag before it looks at the cookie.
-func (st *Store) Unlock(k Key, cookie int32) Reply { return st.unlock(k, cookie, true) }
+func (st *Store) Unlock(k Key, cookie int32) Reply { return st.unlock(k, cookie, patient) }
 
-func (st *Store) unlock(k Key, cookie int32, mayWait bool) Reply {
-	a, failed, ok := st.enter(k, st.hash(k), true, mayWait)
+func (st *Store) unlock(k Key, cookie int32, m manner) Reply {
+	a, failed, ok := st.enter(k, st.hash(k), true, m)
 	if !ok {
 		return Reply{Outcome: failed}
 	}
@@ -222,13 +277,13 @@ func (st *Store) unlock(k Key, cookie int32, mayWait bool) Reply {
 	}
 	a.touch()
 	e := a.entry()
-	first := a.takeFirst()
+	first := e.takeFirst()
 	var r Reply
 	switch {
 	case cookie < 0:
 		r = Reply{Outcome: BadCookie}
 	case e.has(isLocked) && e.cookie != cookie:
-		r = a.locked()
+		r = a.locked(a.i, a.now)
 	default:
 		a.unlock(e)
 	}
@@ -237,16 +292,20 @@ func (st *Store) unlock(k Key, cookie int32, mayWait bool) Reply {
 }
 
 // Set stores a body and leaves the session unlocked, creating it if there is none. On an unlocked session any cookie or none will do.
-// Outcomes: Done, Locked, BadCookie, Full, Busy. It takes c.Body over, whatever the outcome.
-func (st *Store) Set(k Key, c Change) Reply { return st.set(k, c, true) }
+// Outcomes: Done, Locked, BadCookie, Full, Busy; in a cluster NotFound. It takes c.Body over, unless the outcome is NotFound.
+func (st *Store) Set(k Key, c Change) Reply { return st.set(k, c, patient) }
 
-func (st *Store) set(k Key, c Change, mayWait bool) Reply {
-	hash := st.hash(k)
-	a, failed, ok := st.enter(k, hash, true, mayWait)
-	if failed == Taken {
-		return Reply{Outcome: Taken} // the body stays the caller's
+func (st *Store) set(k Key, c Change, m manner) Reply {
+	r := st.setNow(k, c, m)
+	if r.Outcome != Taken && r.Outcome != NotFound { // else the body stays the caller's
+		st.recycle(c.Body)
 	}
-	defer st.recycle(c.Body)
+	return r
+}
+
+func (st *Store) setNow(k Key, c Change, m manner) Reply {
+	hash := st.hash(k)
+	a, failed, ok := st.enter(k, hash, true, m)
 	if !ok {
 		return Reply{Outcome: failed}
 	}
@@ -262,7 +321,7 @@ func (st *Store) set(k Key, c Change, mayWait bool) Reply {
 	case c.Cookie < 0 && c.Cookie != NoCookie:
 		return Reply{Outcome: BadCookie}
 	case e.has(isLocked) && e.cookie != c.Cookie:
-		return a.locked()
+		return a.locked(a.i, a.now)
 	}
 	a.old = a.takeBody(e)
 	a.setBody(e, c.Body.take())
@@ -277,9 +336,10 @@ func (st *Store) set(k Key, c Change, mayWait bool) Reply {
 }
 
 func (a *access) create(k Key, hash uint64, c Change) Reply {
-	st := a.store
-	size := int64(entrySize + c.Body.Size())
-	if limit := st.o.MaxMemory; limit > 0 && st.used.Load()+st.apps.bytes.Load()+size > limit {
+	if a.copied || !a.allows(c.Grant) {
+		return Reply{Outcome: NotFound}
+	}
+	if !a.store.hasRoom(c.Body.Size()) {
 		a.counts.refused++
 		return Reply{Outcome: Full}
 	}
@@ -288,6 +348,7 @@ func (a *access) create(k Key, hash uint64, c Change) Reply {
 		a.counts.refused++
 		return Reply{Outcome: Full}
 	}
+	a.setEpoch(i, c.Grant.Epoch)
 	e := a.entries.At(i)
 	e.cookie = firstCookie
 	e.timeout = c.Timeout
@@ -301,11 +362,17 @@ func (a *access) create(k Key, hash uint64, c Change) Reply {
 	return Reply{}
 }
 
-// Remove removes a session. On an unlocked session any cookie or none will do. Outcomes: Done, NotFound, Locked, BadCookie, Busy.
-func (st *Store) Remove(k Key, cookie int32) Reply { return st.remove(k, cookie, true) }
+// hasRoom says whether one more session may be stored, with a body that takes so many bytes.
+func (st *Store) hasRoom(body int) bool {
+	limit := st.o.MaxMemory
+	return limit <= 0 || st.used.Load()+st.apps.bytes.Load()+int64(entrySize+body) <= limit
+}
 
-func (st *Store) remove(k Key, cookie int32, mayWait bool) Reply {
-	a, failed, ok := st.enter(k, st.hash(k), true, mayWait)
+// Remove removes a session. On an unlocked session any cookie or none will do. Outcomes: Done, NotFound, Locked, BadCookie, Busy.
+func (st *Store) Remove(k Key, cookie int32) Reply { return st.remove(k, cookie, patient) }
+
+func (st *Store) remove(k Key, cookie int32, m manner) Reply {
+	a, failed, ok := st.enter(k, st.hash(k), true, m)
 	if !ok {
 		return Reply{Outcome: failed}
 	}
@@ -319,7 +386,7 @@ func (st *Store) remove(k Key, cookie int32, mayWait bool) Reply {
 	case cookie < 0 && cookie != NoCookie:
 		return Reply{Outcome: BadCookie}
 	case e.has(isLocked) && e.cookie != cookie:
-		return a.locked()
+		return a.locked(a.i, a.now)
 	}
 	a.counts.abandoned++
 	a.remove()
@@ -327,10 +394,10 @@ func (st *Store) remove(k Key, cookie int32, mayWait bool) Reply {
 }
 
 // Touch makes a session live for another timeout from now on (ResetTimeout). Outcomes: Done, also if it is locked; NotFound, Busy.
-func (st *Store) Touch(k Key) Reply { return st.touch(k, true) }
+func (st *Store) Touch(k Key) Reply { return st.touch(k, patient) }
 
-func (st *Store) touch(k Key, mayWait bool) Reply {
-	a, failed, ok := st.enter(k, st.hash(k), true, mayWait)
+func (st *Store) touch(k Key, m manner) Reply {
+	a, failed, ok := st.enter(k, st.hash(k), true, m)
 	if !ok {
 		return Reply{Outcome: failed}
 	}
@@ -342,15 +409,8 @@ func (st *Store) touch(k Key, mayWait bool) Reply {
 	return Reply{}
 }
 
-// locked is the answer of a session whose lock somebody else holds.
-func (a *access) locked() Reply {
-	e := a.entry()
-	return Reply{Outcome: Locked, Cookie: e.cookie, LockAge: time.Duration(a.now - e.lockedAt)}
-}
-
 // takeFirst tells whether nobody has been told yet that the session is new, and counts the caller as told.
-func (a *access) takeFirst() bool {
-	e := a.entry()
+func (e *entry) takeFirst() bool {
 	first := e.has(isNew)
 	e.clear(isNew)
 	return first
@@ -390,11 +450,4 @@ func bitsFor(n int) int { return bits.Len(uint(n - 1)) }
 func (st *Store) Run(ctx context.Context) {
 	k := keeper{Store: st}
 	k.run(ctx)
-}
-
-// Grant lets a Set create a session in a cluster, where no node may do so of itself: it is given by the others, once all of them have said that
-// they have none.
-type Grant struct {
-	Epoch uint64
-	Term  uint64 // of the store, when it was given: Moves.Fence ends it
 }

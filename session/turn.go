@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"time"
 
 	"statemesh/session/internal/offheap"
@@ -8,52 +9,83 @@ import (
 
 // Turns. One request at a time works on a session. Most are done under the shard's lock, in a fraction of a microsecond. One whose effect must be
 // taken back should its answer not reach the web server (an acquire) keeps the turn until Settle; then the session is taken, and
-// others wait in a queue, in order of arrival, each a parked goroutine. Whoever gives up the turn hands it to the first of
-// them directly, so that nobody arriving in between can overtake.
+// others wait in a queue, in order of arrival, each a parked goroutine. So they do while the session is leaving for another node. Whoever
+// gives up the turn hands it to the first of them directly, so that nobody arriving in between can overtake.
 
-// queue is who waits for a session's turn.
+// queue is who waits for a session: for the turn, or in line for its lock. The line comes first: whoever stands in it has had the turn once.
+// Nobody is in a queue who could go on: some have the turn or the session is leaving, or else nobody waits for the turn and the lock is held.
 type queue struct {
+	i       uint32 // the entry
 	waiting []*waiter
+	line    []*waiter
 }
 
-// waiter is one parked request.
+// waiter is one parked request; or, in a cluster, a Leave.
 type waiter struct {
-	wake chan struct{} // capacity 1; sent to once, on leaving the queue
+	wake chan struct{} // of a request; capacity 1; sent to once, on leaving the queue
 	turn bool          // the turn is ours; otherwise the session was removed. Guarded by shard.mu
 	gone bool          // not in the queue any more. Guarded by shard.mu
+
+	epoch uint64 // with turn: the session's, then
+
+	line  *inLine       // of a request in line
+	leave *pendingLeave // of a Leave
 }
+
+// manner is how a request may wait.
+type manner struct {
+	mayWait bool
+	arrived int64 // when it came, on the store's clock; 0: now
+}
+
+// since is when a request came that is looked at now.
+func (m manner) since(now int64) int64 {
+	if m.arrived == 0 {
+		return now
+	}
+	return m.arrived
+}
+
+var patient = manner{mayWait: true}
 
 // access is a session with the shard's lock held.
 type access struct {
 	*shard
-	i    uint32 // the entry, or 0
-	mine bool   // the turn was handed to us
-	now  int64
-	old  offheap.Ref // a body to be dropped once the lock is released, or 0
+	i      uint32 // the entry, or 0
+	mine   bool   // the turn was handed to us
+	copied bool   // there is no entry, but a copy of another node's
+	now    int64
+	old    offheap.Ref // a body to be dropped once the lock is released, or 0
 }
 
-// enter locks k's shard and finds its session, waiting for its turn if it is taken. If it does not get the turn nothing is locked, and failed
-// says why: Taken if the caller must not wait, Busy if too many wait already or the wait was too long.
-func (st *Store) enter(k Key, hash uint64, change, mayWait bool) (a access, failed Outcome, ok bool) {
+// enter locks k's shard and finds its session, waiting for its turn if it is taken or leaving. If it does not get the turn nothing is locked,
+// and failed says why: Taken if the caller must not wait, Busy if too many wait already or the wait was too long.
+func (st *Store) enter(k Key, hash uint64, change bool, m manner) (a access, failed Outcome, ok bool) {
 	s := st.shardOf(hash)
 	mine := false
+	var epoch uint64 // with mine: the session's, when we were given the turn
 	var giveUp int64 // when; known once we have to wait
 	s.mu.Lock()
 	for {
 		i := s.find(k, hash)
-		if i == 0 || mine || !s.entries.At(i).has(isTaken) {
-			a = access{shard: s, i: i, mine: mine, now: st.now()}
+		mine = mine && i != 0 && s.epoch(i) == epoch // or else the store was fenced before we came to know of our turn
+		copied := i != 0 && !s.owns(i)
+		if copied {
+			i = 0
+		}
+		if i == 0 || mine || !s.entries.At(i).has(isTaken|isLeaving) {
+			a = access{shard: s, i: i, mine: mine, copied: copied, now: st.now()}
 			a.expire()
 			return a, Done, true
 		}
-		if !mayWait {
+		if !m.mayWait {
 			s.mu.Unlock()
 			return access{}, Taken, false
 		}
 		if giveUp == 0 {
-			giveUp = st.now() + int64(st.o.wait(change))
+			giveUp = m.since(st.now()) + int64(st.o.wait(change))
 		}
-		if mine, ok = s.await(i, st.o.bound(change), giveUp); !ok {
+		if mine, epoch, ok = s.await(i, st.o.bound(change), giveUp); !ok {
 			s.mu.Unlock()
 			return access{}, Busy, false
 		}
@@ -76,24 +108,20 @@ func (o *Options) bound(change bool) int {
 	return o.MaxWaiting
 }
 
-// await waits for the turn on entry i, with the lock released meanwhile. It returns whether the turn is the caller's, who otherwise has
-// to look for the session again; ok is false if the caller should give up.
-func (s *shard) await(i uint32, bound int, giveUp int64) (mine, ok bool) {
-	q := s.queues[i]
-	if q == nil {
-		q = &queue{}
-		s.queues[i] = q
-		s.entries.At(i).set(isAwaited)
+// await waits for the turn on entry i, with the lock released meanwhile. It returns whether the turn is the caller's, and the session's epoch
+// when it became so; otherwise the caller has to look for the session again. ok is false if he should give up.
+func (s *shard) await(i uint32, bound int, giveUp int64) (mine bool, epoch uint64, ok bool) {
+	left := giveUp - s.store.now()
+	if left <= 0 || s.queues[i] != nil && len(s.queues[i].waiting) >= bound {
+		return false, 0, false
 	}
-	if len(q.waiting) >= bound {
-		return false, false
-	}
+	q := s.queue(i)
 	w := &waiter{wake: make(chan struct{}, 1)}
 	q.waiting = append(q.waiting, w)
 	s.counts.waiting++
 	s.mu.Unlock()
 
-	timer := time.NewTimer(time.Duration(giveUp - s.store.now()))
+	timer := time.NewTimer(time.Duration(left))
 	defer timer.Stop()
 	select {
 	case <-w.wake:
@@ -103,44 +131,83 @@ func (s *shard) await(i uint32, bound int, giveUp int64) (mine, ok bool) {
 	s.mu.Lock()
 	s.counts.waiting--
 	if !w.gone { // nobody has woken us: leave the queue, wherever the session is now
-		q.leave(w)
-		return false, false
+		q.waiting = without(q.waiting, w)
+		s.tidy(q)
+		return false, 0, false
 	}
-	return w.turn, true
+	return w.turn, w.epoch, true
 }
 
-func (q *queue) leave(w *waiter) {
-	for i := range q.waiting {
-		if q.waiting[i] == w {
-			q.waiting = append(q.waiting[:i], q.waiting[i+1:]...)
-			return
-		}
+// queue is entry i's, made if there is none.
+func (s *shard) queue(i uint32) *queue {
+	q := s.queues[i]
+	if q == nil {
+		q = &queue{i: i}
+		s.queues[i] = q
+		s.entries.At(i).set(isAwaited)
+	}
+	return q
+}
+
+// tidy forgets a queue that nobody is in.
+func (s *shard) tidy(q *queue) {
+	if len(q.waiting)+len(q.line) == 0 {
+		delete(s.queues, q.i)
+		s.entries.At(q.i).clear(isAwaited)
 	}
 }
 
-// pass gives up the turn on entry i: the first in the queue gets it, or nobody has it.
-func (s *shard) pass(i uint32) {
-	e := s.entries.At(i)
-	if e.has(isAwaited) {
-		q := s.queues[i]
-		if len(q.waiting) > 0 {
+func without(all []*waiter, w *waiter) []*waiter {
+	i := slices.Index(all, w)
+	return slices.Delete(all, i, i+1)
+}
+
+// goOn lets those who wait for entry i go on, as far as they can now: somebody has given up the turn, or has freed the lock, or the
+// session stays. There must be a queue.
+func (s *shard) goOn(i uint32) {
+	e, q := s.entries.At(i), s.queues[i]
+	for !e.has(isTaken | isLeaving) {
+		switch {
+		case !e.has(isLocked) && len(q.line) > 0:
+			w := q.line[0]
+			q.line = q.line[1:]
+			s.serveInLine(i, w)
+		case len(q.waiting) > 0:
 			w := q.waiting[0]
 			q.waiting = q.waiting[1:]
+			if w.leave != nil {
+				s.leaveInTurn(i, w, s.store.now())
+				continue
+			}
+			e.set(isTaken)
+			w.epoch = s.epoch(i)
 			w.call(true)
+		default:
+			s.tidy(q)
 			return
 		}
-		delete(s.queues, i)
-		e.clear(isAwaited)
 	}
-	e.clear(isTaken)
+	s.tidy(q)
 }
 
-// dismiss wakes all who wait for a session that is being removed.
-func (s *shard) dismiss(i uint32) {
-	for _, w := range s.queues[i].waiting {
-		w.call(false)
+// dismiss wakes all who wait for a session that is not here any more. Leaves are told so, unless the rules know it.
+func (s *shard) dismiss(i uint32, tell bool) {
+	q := s.queues[i]
+	for _, w := range q.line {
+		s.outOfLine(w)
+	}
+	for _, w := range append(q.line, q.waiting...) {
+		if w.leave == nil {
+			w.call(false)
+			continue
+		}
+		w.gone = true
+		if tell {
+			s.tell(w, Leaving{Now: NotHere})
+		}
 	}
 	delete(s.queues, i)
+	s.entries.At(i).clear(isAwaited)
 }
 
 func (w *waiter) call(turn bool) {
@@ -161,14 +228,17 @@ func (a *access) expire() {
 
 // remove removes the session; whoever waits for it is told so.
 func (a *access) remove() {
+	a.mourn(a.i)
 	a.old = a.shard.remove(a.i)
 	a.i, a.mine = 0, false
 }
 
 // touch makes the session live for another timeout from now on.
-func (a *access) touch() {
-	e := a.entry()
-	e.expires = a.now + window(e.timeout)
+func (a *access) touch() { a.shard.touch(a.i, a.now) }
+
+func (s *shard) touch(i uint32, now int64) {
+	e := s.entries.At(i)
+	e.expires = now + window(e.timeout)
 }
 
 // window is the time a session lives untouched.
@@ -179,18 +249,18 @@ func window(timeout int32) int64 {
 	return int64(timeout) * int64(time.Minute)
 }
 
-// keepTurn makes others wait until Settle.
-func (a *access) keepTurn() {
-	a.entry().set(isTaken)
-	a.mine = false
-}
-
 // leave gives up the turn, if it was handed to us and has not been kept, and the lock.
 func (a *access) leave() {
-	if a.mine {
-		a.pass(a.i)
+	if a.i != 0 {
+		e := a.entry()
+		if a.mine {
+			e.clear(isTaken)
+		}
+		if e.has(isAwaited) {
+			a.goOn(a.i)
+		}
 	}
-	a.mu.Unlock()
+	a.release()
 	if a.old != 0 {
 		a.store.heap.Drop(a.old)
 	}

@@ -1,0 +1,103 @@
+package session
+
+// Admit says whether there is room for a session that has arrived. If so the record's body is held, and there is room, until one of Own,
+// Keep and Discard is called with the same record.
+func (m *Moves) Admit(k string, r Record) bool {
+	st := m.st
+	size := st.heap.Size(r.Body.ref)
+	if !st.hasRoom(size) {
+		return false
+	}
+	a := m.at(k)
+	defer a.release()
+	a.promised++
+	if err := a.makeRoom(a.count); err == nil {
+		r.Body.id, err = st.longID(viewKey(k))
+		if err == nil {
+			r.Body.Hold()
+			st.used.Add(int64(size))
+			return true
+		}
+	}
+	a.promised--
+	a.counts.refused++
+	return false
+}
+
+// Own makes an admitted session owned, in place of a copy if there is one.
+func (m *Moves) Own(k string, r Record) { m.settle(k, r, false) }
+
+// Keep makes an admitted session a copy, in place of another if there is one.
+func (m *Moves) Keep(k string, r Record) { m.settle(k, r, true) }
+
+func (m *Moves) settle(k string, r Record, copied bool) {
+	a := m.at(k)
+	defer a.leave()
+	a.drop()
+	a.redeem(r.Body)
+	key := viewKey(k)
+	i := a.add(key, m.st.hash(key), r.Body.id)
+	e := a.entries.At(i)
+	e.timeout = min(max(r.Timeout, 0), MaxTimeout)
+	e.expires = a.now + min(int64(r.TimeLeft), window(e.timeout))
+	e.cookie = max(r.Cookie, firstCookie)
+	if r.New {
+		e.set(isNew)
+	}
+	if r.Locked {
+		e.set(isLocked)
+		e.lockedAt = a.now - int64(max(r.LockAge, 0))
+		a.counts.locked++
+	}
+	a.setBody(e, r.Body.ref)
+	a.schedule(i)
+	a.setEpoch(i, r.Epoch)
+	if copied {
+		a.disown(i)
+	}
+}
+
+// redeem ends a promise.
+func (s *shard) redeem(b *Stored) {
+	s.promised--
+	s.store.used.Add(-int64(s.store.heap.Size(b.ref)))
+}
+
+// Discard drops an admitted session.
+func (m *Moves) Discard(k string, r Record) {
+	a := m.at(k)
+	a.redeem(r.Body)
+	_ = a.makeRoom(a.count) // smaller: cannot fail
+	a.release()
+	if r.Body.id != 0 {
+		m.st.heap.Drop(r.Body.id)
+	}
+	r.Body.Release()
+}
+
+// copied finds the copy of a session, or none.
+func (m *Moves) copied(k string) access {
+	a := m.at(k)
+	if a.i != 0 && a.owns(a.i) {
+		a.i = 0
+	}
+	return a
+}
+
+// Adopt makes a copy owned, at an epoch.
+func (m *Moves) Adopt(k string, epoch uint64) {
+	a := m.copied(k)
+	defer a.release()
+	if a.i != 0 {
+		a.copies--
+		a.setEpoch(a.i, epoch)
+		a.entry().clear(isTaken) // by whoever was at it when it was fenced
+	}
+}
+
+// Drop drops a copy.
+func (m *Moves) Drop(k string) {
+	a := m.copied(k)
+	defer a.leave()
+	a.drop()
+}

@@ -1,0 +1,111 @@
+package session
+
+import "time"
+
+// Tours. Sessions are gone by, a few at each call, at any number of them, while they come and go. A shard's entries are walked from the last to
+// the first: removing one moves the last into its place, which has been seen by then. So a round misses nothing but what was added
+// after it had come by.
+
+// lookBatch is how many entries are looked at while a shard's lock is held.
+const lookBatch = 256
+
+// cursor is a place in a tour that goes round and round.
+type cursor struct {
+	shard  int
+	within bool
+	left   uint32 // if within: entries of the shard that are still to be seen
+}
+
+// tour returns the keys of up to n sessions that are wanted, going on from the cursor, and at most once round.
+func (m *Moves) tour(c *cursor, n int, skip func(*shard) bool, want func(*shard, uint32) bool) []string {
+	var keys []string
+	start := *c
+	for visit := 0; len(keys) < n; {
+		last := uint32(0)
+		if visit == shards { // here we began, perhaps in the middle
+			if !start.within {
+				break
+			}
+			last = start.left
+		}
+		s := &m.st.shards[c.shard]
+		s.mu.Lock()
+		if !c.within {
+			c.left, c.within = uint32(s.count), true
+		}
+		c.left = min(c.left, uint32(s.count))
+		if skip(s) {
+			c.left = 0
+		}
+		for looked := 0; c.left > last && looked < lookBatch && len(keys) < n; looked++ {
+			if want(s, c.left) {
+				keys = append(keys, s.keyOf(c.left))
+			}
+			c.left--
+		}
+		s.mu.Unlock()
+		if visit == shards && c.left <= last {
+			break
+		}
+		if c.left == 0 {
+			c.shard, c.within = (c.shard+1)%shards, false
+			visit++
+		}
+	}
+	return keys
+}
+
+// Pick returns up to n sessions that are owned or copies. Repeated calls come by every one.
+func (m *Moves) Pick(n int) []string {
+	return m.tour(&m.pick, n,
+		func(s *shard) bool { return s.count == len(s.leaving) },
+		func(s *shard, i uint32) bool { return !s.entries.At(i).has(isLeaving) })
+}
+
+// Copies returns up to n copies, and none only if there are none. Repeated calls come by every one.
+func (m *Moves) Copies(n int) []string {
+	return m.tour(&m.copy, n,
+		func(s *shard) bool { return s.copies == 0 },
+		func(s *shard, i uint32) bool { return !s.owns(i) })
+}
+
+// Claim is a session that is owned.
+type Claim struct {
+	Key   string
+	Epoch uint64
+	Idle  time.Duration // since it was last used
+}
+
+// recentBatch is how many sessions one call of Recent looks at.
+const recentBatch = 16 << 10
+
+// Recent returns up to n owned sessions whose epoch is at least since, going on from a place it returned before; 0 is the beginning, and
+// returned, the end. It may return fewer, since it looks at so many only.
+func (m *Moves) Recent(since, from uint64, n int) (claims []Claim, next uint64) {
+	// A place is the shard, and how many of its entries are still to be seen, and one more; or 0: all.
+	number, left := int(from>>32), uint32(from)
+	for budget := recentBatch; number < shards; {
+		s := &m.st.shards[number]
+		s.mu.Lock()
+		if left == 0 {
+			left = uint32(s.count) + 1
+		}
+		left = min(left, uint32(s.count)+1)
+		now := m.st.now()
+		for looked := 0; left > 1 && looked < lookBatch && len(claims) < n && budget > 0; looked++ {
+			left--
+			budget--
+			if i := left; s.owns(i) && s.epoch(i) >= since {
+				claims = append(claims, Claim{Key: s.keyOf(i), Epoch: s.epoch(i), Idle: s.idle(i, now)})
+			}
+		}
+		s.mu.Unlock()
+		switch {
+		case left == 1:
+			number, left = number+1, 0
+		case len(claims) >= n || budget == 0:
+			return claims, uint64(number)<<32 | uint64(left)
+		}
+	}
+	return claims, 0
+}
