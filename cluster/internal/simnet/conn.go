@@ -169,7 +169,7 @@ func (h *half) readLocked(p []byte) (n int, until time.Time, err error) {
 		return 0, until, os.ErrDeadlineExceeded
 	}
 	until = h.readBy
-	if len(p) == 0 || len(h.chunks) == 0 || !h.net.open(h.path) {
+	if len(p) == 0 || len(h.chunks) == 0 || !h.net.flows(h.path) {
 		return 0, until, nil
 	}
 	for n < len(p) && len(h.chunks) > 0 && !h.chunks[0].due.After(now) && !h.chunks[0].end {

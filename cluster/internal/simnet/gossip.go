@@ -95,10 +95,12 @@ func (g *Gossip) WriteTo(b []byte, addr string) (time.Time, error) {
 
 // deliver brings a packet to whoever listens there now. Each gets bytes of its own: memberlist decrypts in place.
 func (g *Gossip) deliver(p path, to netip.AddrPort, b []byte) {
-	g.host.net.mu.RLock()
-	dest, open := g.host.net.packets[to], g.host.net.openLocked(p)
-	g.host.net.mu.RUnlock()
-	if dest == nil || !open {
+	n := g.host.net
+	n.mu.Lock()
+	dest, open := n.packets[to], n.openLocked(p)
+	held := dest != nil && open && n.heldLocked(p, func() { g.deliver(p, to, b) })
+	n.mu.Unlock()
+	if dest == nil || !open || held {
 		return
 	}
 	select {

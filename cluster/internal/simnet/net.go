@@ -65,7 +65,8 @@ type Net struct {
 	faults  Faults
 	cuts    map[path]bool
 	fates   map[path]*rand.Rand
-	off     map[netip.Addr]bool // machines without power
+	off     map[netip.Addr]bool     // machines without power
+	paused  map[netip.Addr][]func() // machines that are stopped, and the packets that wait for them to go on
 	listens map[netip.AddrPort]*Listener
 	packets map[netip.AddrPort]*Gossip
 	conns   map[*Conn]bool
@@ -83,6 +84,7 @@ func New(seed uint64) *Net {
 		cuts:    map[path]bool{},
 		fates:   map[path]*rand.Rand{},
 		off:     map[netip.Addr]bool{},
+		paused:  map[netip.Addr][]func(){},
 		listens: map[netip.AddrPort]*Listener{},
 		packets: map[netip.AddrPort]*Gossip{},
 		conns:   map[*Conn]bool{},
@@ -131,6 +133,51 @@ func (n *Net) Heal() {
 	clear(n.cuts)
 	n.mu.Unlock()
 	n.wake()
+}
+
+// Pause is, to the others, as if all processes of a machine were stopped (SIGSTOP): nothing comes from it, and what is sent to it waits. Its
+// goroutines run on, so what they send waits as well.
+func (n *Net) Pause(machine string) {
+	ip := mustIP(machine)
+	n.mu.Lock()
+	if n.paused[ip] == nil {
+		n.paused[ip] = []func(){}
+	}
+	n.mu.Unlock()
+	n.wake()
+}
+
+// Resume lets a paused machine go on, with all that has waited.
+func (n *Net) Resume(machine string) {
+	ip := mustIP(machine)
+	n.mu.Lock()
+	waiting := n.paused[ip]
+	delete(n.paused, ip)
+	n.mu.Unlock()
+	for _, f := range waiting {
+		f()
+	}
+	n.wake()
+}
+
+// heldLocked keeps a packet for when both machines run again, as many as a socket would.
+func (n *Net) heldLocked(p path, deliver func()) bool {
+	for _, ip := range []netip.Addr{p.to, p.from} {
+		if waiting, is := n.paused[ip]; is {
+			if len(waiting) < unread {
+				n.paused[ip] = append(waiting, deliver)
+			}
+			return true
+		}
+	}
+	return false
+}
+
+// flows tells whether a stream's bytes come through now.
+func (n *Net) flows(p path) bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.openLocked(p) && n.paused[p.from] == nil && n.paused[p.to] == nil
 }
 
 // wake lets everything that waits look again.

@@ -256,6 +256,24 @@ func TestGossip_LosesDoublesAndDrops(t *testing.T) {
 	})
 }
 
+func TestPause_HoldsAndResumeDelivers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		n := New(1)
+		a, b := pair(t, n)
+		g, _ := n.Host("10.0.0.1").Gossip("10.0.0.1:42425")
+		to, _ := n.Host("10.0.0.2").Gossip("10.0.0.2:42425")
+		n.Pause("10.0.0.2")
+		start := time.Now()
+		time.AfterFunc(10*time.Second, func() { n.Resume("10.0.0.2") })
+		g.WriteTo([]byte("packet"), to.Addr())
+		a.Write([]byte("stream"))
+		read(t, b, "stream")
+		if p := <-to.PacketCh(); string(p.Buf) != "packet" || time.Since(start) != 10*time.Second {
+			t.Errorf("got %q after %v", p.Buf, time.Since(start))
+		}
+	})
+}
+
 func TestTLS_WorksInABubble(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		n := New(1)
