@@ -1,0 +1,311 @@
+package farm
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"statemesh/cmd/internal/bench"
+)
+
+// faultKind is a way for the service to be wrong.
+type faultKind string
+
+// What the service must never do, whatever happens to its nodes.
+const (
+	FalseNotFound faultKind = "404 for a session that exists"
+	LostUpdate    faultKind = "lost update"
+	WrongBody     faultKind = "wrong body"
+	WriteRefused  faultKind = "write of the lock's holder refused (423)"
+	TwoHolders    faultKind = "two holders of one lock"
+	StuckLock     faultKind = "lock that nobody has"
+	OtherStatus   faultKind = "status that web servers do not know"
+	Resurrected   faultKind = "removed session is back"
+)
+
+// fault is one wrong answer. Its text names a session by its number.
+type fault struct {
+	kind faultKind
+	text string
+}
+
+func faultf(kind faultKind, format string, args ...any) *fault {
+	return &fault{kind, fmt.Sprintf(format, args...)}
+}
+
+// danglingTime is how long a request that was not answered may still be carried out: a web server waits 10 s, a stopped node longer.
+const danglingTime = 30 * time.Second
+
+// absent is the version of a session that is not there.
+const absent = 0
+
+// history is what may be true of one session, as far as its users can know.
+//
+// acked is the version that the last acknowledged request left. maybe are the versions of writes on their way, and of those that
+// were never answered: they may still happen, since what was sent may lie in a buffer of a node that is stopped just now. A read
+// must return acked or one of maybe; in the latter case that write has happened after all, and is acked from then on.
+type history struct {
+	session uint32
+
+	mu     sync.Mutex // guards what follows
+	newest uint32     // version ever sent
+	acked  uint32
+	maybe  []uint32
+	ghost  uint32 // what acked was when the session was lost; it may come back as long as it is not created anew
+	// holders of the lock are users between the answer to their GetExclusive and the sending of what ends it.
+	holders map[*user]bool
+
+	// dangling: until when somebody may have the lock without knowing, or with what should have ended it lost on the way.
+	dangling time.Time
+	stolen   map[int32]bool // cookies of locks that users have taken away
+
+	at       map[string]time.Time // nodes that the session may be at, and when a request through them ended
+	flying   map[string]int       // requests on their way, by node
+	doomed   string               // a node that is being killed
+	forgiven bool                 // the session may have been there then: one 404 is no fault
+}
+
+// asked is one request of a user, on its way.
+type asked struct {
+	h       *history
+	user    *user
+	held    bool // it had the lock, and the session was not lost since
+	node    string
+	r       bench.Request
+	floor   uint32   // acked when it was sent
+	allowed []uint32 // maybe when it was sent
+	sent    time.Time
+}
+
+// send notes that a user is about to send a request through a node.
+func (h *history) send(u *user, node string, r bench.Request) *asked {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch r.Verb {
+	case bench.Set, bench.Insert, bench.Remove:
+		if !slices.Contains(h.maybe, r.Version) {
+			h.maybe = append(h.maybe, r.Version)
+		}
+	}
+	held := h.holders[u]
+	delete(h.holders, u) // whatever it is, the lock is not used after it
+	h.flying[node]++
+	return &asked{h: h, user: u, held: held, node: node, r: r, floor: h.acked, allowed: slices.Clone(h.maybe), sent: time.Now()}
+}
+
+// next is the version of the next write.
+func (h *history) next() uint32 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.newest++
+	return h.newest
+}
+
+// unanswered: the request may have been carried out, or be carried out yet.
+func (a *asked) unanswered() {
+	h := a.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a.landedLocked()
+	h.at[a.node] = time.Now()
+	switch a.r.Verb {
+	case bench.GetExclusive, bench.Set, bench.Remove, bench.ReleaseExclusive:
+		h.dangling = time.Now().Add(danglingTime)
+	}
+	h.forgiven = h.forgiven || a.node == h.doomed
+}
+
+// notSent: the connection broke before a byte of it was sent.
+func (a *asked) notSent() {
+	h := a.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a.landedLocked()
+	h.forgetLocked(a.r)
+	h.dangling = time.Now().Add(danglingTime) // the lock, if there is one, was not ended
+}
+
+func (a *asked) landedLocked() {
+	h := a.h
+	if h.flying[a.node]--; h.flying[a.node] == 0 {
+		delete(h.flying, a.node)
+	}
+}
+
+// forgetLocked: the write has certainly not happened.
+func (h *history) forgetLocked(r bench.Request) {
+	switch r.Verb {
+	case bench.Set, bench.Insert, bench.Remove:
+		h.maybe = slices.DeleteFunc(h.maybe, func(v uint32) bool { return v == r.Version })
+	}
+}
+
+// verdict is what an answer amounts to.
+type verdict struct {
+	fault *fault
+	lost  bool // the session is gone with its node
+	back  bool // it is there again, as it was
+	late  bool // a write that was not answered has happened after one that was sent later
+}
+
+// answered judges an answer.
+func (a *asked) answered(answer bench.Answer) (v verdict) {
+	h := a.h
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a.landedLocked()
+	if a.node == h.doomed {
+		defer func() { h.forgiven = h.acked != absent || len(h.maybe) > 0 }() // whatever it has just said
+	}
+	switch answer.Status {
+	case 200:
+		return a.doneLocked(answer)
+	case 404:
+		switch a.r.Verb {
+		case bench.Set, bench.Insert:
+			h.forgetLocked(a.r)
+			return verdict{fault: faultf(OtherStatus, "%v of session %d through %s was answered 404", a.r.Verb, h.session, a.node)}
+		}
+		h.forgetLocked(a.r)
+		return a.goneLocked()
+	case 400:
+		h.forgetLocked(a.r)
+		h.at[a.node] = time.Now()
+		h.dangling = time.Now().Add(danglingTime) // the lock was not ended
+		return v
+	case 423:
+		h.forgetLocked(a.r)
+		h.at[a.node] = time.Now()
+		switch a.r.Verb {
+		case bench.Set, bench.Remove, bench.ReleaseExclusive:
+			if a.held && !h.stolen[a.r.Cookie] {
+				v.fault = faultf(WriteRefused, "%v of session %d through %s with the cookie of its lock was answered 423", a.r.Verb, h.session, a.node)
+			}
+		}
+		return v
+	default:
+		return verdict{fault: faultf(OtherStatus, "%v of session %d through %s was answered %d", a.r.Verb, h.session, a.node, answer.Status)}
+	}
+}
+
+// doneLocked judges a 200.
+func (a *asked) doneLocked(answer bench.Answer) (v verdict) {
+	h := a.h
+	switch a.r.Verb {
+	case bench.Get, bench.GetExclusive:
+		a.hereLocked()
+		if answer.Body != nil {
+			return verdict{fault: faultf(WrongBody, "%v through %s: %v", a.r.Verb, a.node, answer.Body)}
+		}
+		v = a.readLocked(answer.Version)
+		if a.r.Verb == bench.GetExclusive && !h.stolen[answer.Cookie] { // else it hears of it too late
+			if h.holders[a.user] = true; len(h.holders) > 1 {
+				v.fault = faultf(TwoHolders, "session %d was locked for a second user through %s", h.session, a.node)
+			}
+		}
+		return v
+	case bench.Insert:
+		a.hereLocked()
+		if h.acked == absent { // else it may have left alone what somebody else has just created
+			h.forgetLocked(a.r)
+			h.acked, h.ghost = a.r.Version, absent
+		}
+	case bench.Set, bench.Remove:
+		if a.r.Verb == bench.Set {
+			a.hereLocked()
+		} else {
+			h.at[a.node] = time.Now()
+		}
+		// If it is not among maybe any more, somebody has already read it, and perhaps written since.
+		if slices.Contains(h.maybe, a.r.Version) {
+			h.forgetLocked(a.r)
+			h.acked, h.ghost = a.r.Version, absent
+		}
+	default:
+		h.at[a.node] = time.Now()
+	}
+	return v
+}
+
+// hereLocked notes that the session is at the node that has just answered, or was until a request through another that overlapped.
+func (a *asked) hereLocked() {
+	h := a.h
+	maps.DeleteFunc(h.at, func(_ string, ended time.Time) bool { return ended.Before(a.sent) })
+	h.at[a.node] = time.Now()
+	if _, there := h.at[h.doomed]; !there && h.flying[h.doomed] == 0 {
+		h.forgiven = false
+	}
+}
+
+// readLocked judges a version that was read; absent: that there was none.
+func (a *asked) readLocked(version uint32) (v verdict) {
+	h := a.h
+	switch {
+	case version == h.acked:
+	case slices.Contains(h.maybe, version):
+		v.late = version != absent && version < h.acked
+		h.maybe = slices.DeleteFunc(h.maybe, func(m uint32) bool { return m == version })
+		h.acked = version
+	case version == a.floor || slices.Contains(a.allowed, version) || version != absent && version > a.floor && version <= h.acked:
+		// Others have written since this was sent: any of what was there in the meantime may be the answer.
+	case h.acked == absent && version == h.ghost:
+		v.back = true
+		h.acked, h.ghost = version, absent
+	case version == absent:
+		v.fault = faultf(FalseNotFound, "%v of session %d through %s was answered 404; version %d was acknowledged", a.r.Verb, h.session, a.node, h.acked)
+		h.acked = absent
+	case h.acked == absent:
+		v.fault = faultf(Resurrected, "%v of session %d through %s returned version %d; it was removed", a.r.Verb, h.session, a.node, version)
+		h.acked = version
+	case version < h.acked:
+		v.fault = faultf(LostUpdate, "%v of session %d through %s returned version %d; version %d was acknowledged", a.r.Verb, h.session, a.node, version, h.acked)
+		h.acked = version
+	default:
+		v.fault = faultf(WrongBody, "%v of session %d through %s returned version %d; %d is the newest", a.r.Verb, h.session, a.node, version, h.newest)
+		h.acked = version
+	}
+	return v
+}
+
+// goneLocked judges a 404.
+func (a *asked) goneLocked() verdict {
+	h := a.h
+	if h.forgiven && h.acked != absent {
+		h.forgiven = false
+		h.acked, h.ghost = absent, h.acked
+		clear(h.holders)
+		return verdict{lost: true}
+	}
+	return a.readLocked(absent)
+}
+
+// doom notes that a node is about to be killed, and forgives the session if it may be there.
+func (h *history) doom(node string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.doomed = node
+	if _, there := h.at[node]; there || h.flying[node] > 0 {
+		h.forgiven = h.acked != absent || len(h.maybe) > 0
+	}
+}
+
+// steal reports whether a user may take the lock with this cookie away, which it has met for so long: somebody may have it without
+// knowing, nobody knowingly has, and nobody is just being told.
+func (h *history) steal(cookie int32, met time.Duration) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.holders) > 0 || time.Now().After(h.dangling) || len(h.flying) > 0 && met < time.Second {
+		return false
+	}
+	h.stolen[cookie] = true
+	return true
+}
+
+// robbed reports whether the lock was taken away before its holder heard of it.
+func (h *history) robbed(cookie int32) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.stolen[cookie]
+}
