@@ -95,10 +95,10 @@ func (s sessions) Adopt(k handoff.Key, e handoff.Epoch)    { s.moves.Adopt(strin
 func (s sessions) Drop(k handoff.Key)                      { s.moves.Drop(string(k)) }
 func (s sessions) Fence(term uint64)                       { s.moves.Fence(term) }
 func (s sessions) Len() int                                { return s.moves.Len() }
-func (s sessions) Pick(n int) []handoff.Key                { return keys(s.moves.Pick(n)) }
-func (s sessions) Copies(n int) []handoff.Key              { return keys(s.moves.Copies(n)) }
+func (s sessions) Pick(n int) []handoff.Key                { return keysOf(s.moves.Pick(n)) }
+func (s sessions) Copies(n int) []handoff.Key              { return keysOf(s.moves.Copies(n)) }
 
-func keys(all []string) []handoff.Key {
+func keysOf(all []string) []handoff.Key {
 	ks := make([]handoff.Key, len(all))
 	for i, k := range all {
 		ks[i] = handoff.Key(k)
