@@ -104,11 +104,11 @@ var (
 	errMustWait = errors.New("the request has to wait for somebody else") // to be called again by a goroutine, which may
 )
 
-// A connection's states. Stop may close one that is idle, and nothing else; whoever changes the state first wins.
+// The states of a connection that a goroutine serves. Stop may end one that is idle, and nothing else; whoever changes the state first wins.
 const (
 	connBusy   uint32 = iota // a request has begun to arrive and has not been answered
 	connIdle                 // waiting for a request
-	connClosed               // by Stop
+	connEnding               // Stop has interrupted that wait
 )
 
 const (
@@ -137,10 +137,13 @@ func newConn(h *handler, nc net.Conn, stopping *atomic.Bool) *conn {
 	}
 }
 
-// closeIfIdle closes the connection unless a request is under way.
-func (c *conn) closeIfIdle() {
-	if c.state.CompareAndSwap(connIdle, connClosed) {
-		c.interrupt()
+// endIfIdle ends the connection unless a request is under way, or has come and not been looked at yet. If it is a loop's, that is told by
+// loops.endIdle.
+func (c *conn) endIfIdle() {
+	c.ncMu.Lock()
+	defer c.ncMu.Unlock()
+	if _, ok := c.nc.(interface{ interrupt() }); !ok && c.state.CompareAndSwap(connIdle, connEnding) {
+		c.nc.SetReadDeadline(time.Now()) // see lastLook
 	}
 }
 
@@ -240,11 +243,12 @@ func (c *conn) beginRequest() error {
 func (c *conn) awaitRequest() error {
 	n, err := c.readWhenIdle(c.in)
 	if err == errUnready {
+		if c.stopping.Load() {
+			return errStopping
+		}
 		return err
 	}
-	if !c.state.CompareAndSwap(connIdle, connBusy) {
-		return errStopping
-	}
+	c.state.Store(connBusy)
 	c.clock.stop()
 	c.w = n
 	c.phase = inHead

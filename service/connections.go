@@ -19,7 +19,7 @@ var (
 // which wg counts; or the caller's of ServeConn.
 type connections struct {
 	*handler
-	max   int    // 0: any number
+	max   int
 	loops *loops // nil: none
 
 	wg       sync.WaitGroup
@@ -30,7 +30,11 @@ type connections struct {
 	empty chan struct{} // closed when stopping and the last one has ended
 }
 
+// newConnections is for max connections at most; 0 is as many as the system allows.
 func newConnections(h *handler, max int) *connections {
+	if allowed := connectionsAllowed(); max == 0 || max > allowed {
+		max = allowed
+	}
 	return &connections{handler: h, max: max, open: map[*conn]struct{}{}, empty: make(chan struct{})}
 }
 
@@ -41,7 +45,7 @@ func (cs *connections) admit(nc net.Conn) (*conn, error) {
 	if cs.stopping.Load() {
 		return nil, errStopping
 	}
-	if cs.max > 0 && len(cs.open) >= cs.max {
+	if len(cs.open) >= cs.max {
 		cs.metrics.refusedConns.Inc()
 		return nil, errTooMany
 	}
@@ -123,7 +127,7 @@ func (cs *connections) stop(ctx context.Context) error {
 	}
 }
 
-// beginStop lets nobody in any more and closes who is idle. Whoever is not will see the flag before it waits for another
+// beginStop lets nobody in any more and ends who is idle. Whoever is not will see the flag before it waits for another
 // request. It returns false if that has been done before.
 func (cs *connections) beginStop() bool {
 	cs.mu.Lock()
@@ -133,8 +137,9 @@ func (cs *connections) beginStop() bool {
 	}
 	cs.stopping.Store(true)
 	for c := range cs.open {
-		c.closeIfIdle()
+		c.endIfIdle()
 	}
+	cs.loops.endIdle()
 	if len(cs.open) == 0 {
 		close(cs.empty)
 	}

@@ -13,6 +13,9 @@ var Respond = respond
 // StatusHandler is what the status address serves.
 func (s *Service) StatusHandler() http.Handler { return s.statusHandler() }
 
+// MaxConnections is how many web servers may be connected.
+func (s *Service) MaxConnections() int { return s.conns.max }
+
 // Accept runs the accept loop on l until the returned function is called.
 func (s *Service) Accept(l net.Listener) (stop func()) {
 	loop := newAcceptLoop(l, s.conns)

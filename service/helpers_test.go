@@ -173,12 +173,17 @@ func (n *node) wantMetric(t testing.TB, series string, want float64) {
 type logBook struct {
 	errorsExpected bool
 	panicAt        string // set before use: the first write of it panics
+	waitAt         string // set before use: a write of it waits until goOn is closed
+	goOn           chan struct{}
 
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
 func (l *logBook) Write(p []byte) (int, error) {
+	if l.waitAt != "" && bytes.Contains(p, []byte(l.waitAt)) {
+		<-l.goOn
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.panicAt != "" && bytes.Contains(p, []byte(l.panicAt)) {

@@ -41,6 +41,7 @@ type loop struct {
 
 	mu       sync.Mutex // guards the rest
 	incoming []*loopConn
+	endIdle  bool // to do
 	ended    bool
 }
 
@@ -66,6 +67,22 @@ func (ls *loops) stop(context.Context) error {
 	}
 	ls.wg.Wait()
 	return nil
+}
+
+// endIdle has the loops end their connections but for those with a request under way, be it that it has just come and nobody has looked at
+// it. The node is stopping.
+func (ls *loops) endIdle() {
+	if ls == nil {
+		return
+	}
+	for _, l := range ls.all {
+		l.mu.Lock()
+		if !l.ended {
+			l.endIdle = true
+			l.poller.wake()
+		}
+		l.mu.Unlock()
+	}
 }
 
 // take hands a connection to a loop, between two requests and with nothing in its buffer. If it cannot, it returns false, and the connection
@@ -129,6 +146,8 @@ func (l *loop) admit() (ended bool) {
 	l.mu.Lock()
 	incoming := l.incoming
 	l.incoming = nil
+	endIdle := l.endIdle
+	l.endIdle = false
 	ended = l.ended
 	l.mu.Unlock()
 	for _, s := range incoming {
@@ -138,6 +157,14 @@ func (l *loop) admit() (ended bool) {
 			continue
 		}
 		l.serve(s) // there is nothing to read yet: it becomes idle, or learns that the node is stopping
+	}
+	if endIdle {
+		for _, s := range l.open {
+			if s.conn.phase == awaited {
+				s.readable, s.turn = true, turnBytes
+				l.serve(s) // to look once more
+			}
+		}
 	}
 	if ended {
 		for _, s := range l.open { // none, unless the node stops by force

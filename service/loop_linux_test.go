@@ -17,9 +17,12 @@ import (
 // Event loops: what they do beyond what goroutines do. Everything else is in the other tests, which run both ways.
 
 // aside is how many connections are served by goroutines of their own. Only for tests that run alone.
-func aside() int {
+func aside() int { return running("service.(*connections).serve(") }
+
+// running is how many goroutines are in a function.
+func running(function string) int {
 	all := make([]byte, 1<<20)
-	return strings.Count(string(all[:runtime.Stack(all, true)]), "service.(*connections).serve(")
+	return strings.Count(string(all[:runtime.Stack(all, true)]), function)
 }
 
 func wantAside(t *testing.T, want int) {
@@ -262,6 +265,59 @@ func TestLoop_NoDescriptorIsLost(t *testing.T) {
 		t.Error(err)
 	}
 	waitFor(t, func() bool { return open() <= before })
+}
+
+// Stop answers what has come, also what no loop has had time to look at.
+func TestLoop_StopAnswersWhatHasCome(t *testing.T) {
+	n := newNode(t, traceLog)
+	n.log.waitAt, n.log.goOn = "op=reset-timeout", make(chan struct{})
+	if err := n.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var all []*webServer
+	for range 8 * runtime.GOMAXPROCS(0) {
+		w := n.dial(t)
+		w.want(404, get("none"))
+		all = append(all, w)
+	}
+	holdUps, others := all[:runtime.GOMAXPROCS(0)], all[runtime.GOMAXPROCS(0):]
+	for _, w := range holdUps { // one in each loop: the first waits in the log, and the others for the log
+		w.send(head("none"))
+	}
+	waitFor(t, func() bool { return running("service.(*loop).serve(") == len(holdUps) })
+	request := set("a", "0", strings.Repeat("x", 20_000))
+	for i, w := range others {
+		switch i % 3 {
+		case 0:
+			w.send(request)
+		case 1:
+			w.send(request[:10_000])
+		}
+	}
+	stopped := make(chan error)
+	go func() { stopped <- n.Stop() }()
+	waitFor(t, func() bool { return running("service.(*connections).stop(") == 1 })
+	close(n.log.goOn)
+	for _, w := range holdUps {
+		if a := w.receive(); a.status != "404 Not Found" {
+			t.Errorf("answer is %q", a.raw)
+		}
+		w.wantEnd()
+	}
+	for i, w := range others {
+		if i%3 == 1 {
+			w.send(request[10_000:])
+		}
+		if i%3 != 2 {
+			if a := w.receive(); a.status != "200 OK" {
+				t.Errorf("answer is %q", a.raw)
+			}
+		}
+		w.wantEnd()
+	}
+	if err := <-stopped; err != nil {
+		t.Errorf("Stop: %v", err)
+	}
 }
 
 // Connections come, leave loops, return to them and go while the node stops.

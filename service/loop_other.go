@@ -11,4 +11,6 @@ func startLoops(*connections) (*loops, error) { return nil, nil }
 
 func (*loops) stop(context.Context) error { return nil }
 
+func (*loops) endIdle() {}
+
 func (*loops) take(*conn) bool { return false }

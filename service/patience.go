@@ -40,6 +40,8 @@ const (
 	enough = 64 << 10
 	// writePiece is what must be taken within requestTimeout, for the same reason.
 	writePiece = 256 << 10
+	// lastLookTime is enough for a read that need not wait to be begun.
+	lastLookTime = 10 * time.Millisecond
 	// writeSlack is how much later than asked for a write deadline may be, and so how long one will do.
 	writeSlack = time.Second
 )
@@ -96,8 +98,22 @@ func (c *conn) read(p []byte) (int, error) {
 		if err == errUnready || !errors.Is(err, os.ErrDeadlineExceeded) || k.by > 0 && k.now() >= k.by {
 			return 0, err
 		}
+		if c.state.Load() == connEnding {
+			return c.lastLook(p)
+		}
 		c.setReadDeadline(0)
 	}
+}
+
+// lastLook reads what had come when Stop interrupted the wait for a request: the deadline may have been faster.
+func (c *conn) lastLook(p []byte) (int, error) {
+	c.nc.SetReadDeadline(time.Now().Add(lastLookTime))
+	n, err := c.nc.Read(p)
+	c.received += n
+	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errStopping
+	}
+	return n, err
 }
 
 // setReadDeadline leaves errors to the read that follows.
@@ -107,6 +123,9 @@ func (c *conn) setReadDeadline(by time.Duration) {
 		c.nc.SetReadDeadline(time.Time{})
 	} else {
 		c.nc.SetReadDeadline(c.clock.start.Add(by))
+	}
+	if c.state.Load() == connEnding {
+		c.nc.SetReadDeadline(time.Now()) // Stop's, which has just been overwritten
 	}
 }
 
