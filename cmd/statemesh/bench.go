@@ -14,7 +14,7 @@ import (
 func newBenchCmd() *cobra.Command {
 	var o bench.Options
 	var sizes []string
-	var mix string
+	var mix, spread string
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure a state service, and check every answer it gives",
@@ -27,9 +27,17 @@ with sessions of its own. A page is the requests that ASP.NET sends for one:
   readonly  Get
   typical   60 % rw, 25 % readonly, 10 % GetExclusive then ReleaseExclusive, 5 % ResetTimeout
   create    Set of a session that is new
+  miss      GetExclusive of a session that does not exist
+  pair      two rw at the same moment for one session, from two connections
 
 It checks that every body is the one last stored under its key and that no lock cookie is handed out twice. A wrong answer is
 counted and makes the exit status 1. Ctrl-C ends the run early, with its result.
+
+Given the --addr of several nodes of a cluster, each connection has one of them, and its users are sticky. With --spread they move:
+
+  alternate each page of a session is asked for on the next node
+  page      each page is asked for on some node
+  request   each request goes to some node
 
 Without --addr it starts a service of its own for the purpose. From any other it removes its sessions afterwards, unless
 told to --keep them; those it could not remove expire after --timeout.
@@ -38,11 +46,15 @@ With --floor it takes turns between the service and the floor: a server that doe
 answers, and so shows what the machine can do at all. Several numbers of connections or sizes give a table.`,
 		Example: `  statemesh bench
   statemesh bench --addr state1:42424 --conns 64 --duration 10s --size 2400 --mix typical
+  statemesh bench --addr web01:42424 --addr web02:42424 --addr web03:42424 --spread request
   statemesh bench --floor --conns 1,16,128 --size 256,2400,32768`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if o.Mix, err = bench.ParseMix(mix); err != nil {
+				return err
+			}
+			if o.Spread, err = bench.ParseSpread(spread); err != nil {
 				return err
 			}
 			for _, text := range sizes {
@@ -64,7 +76,9 @@ answers, and so shows what the machine can do at all. Several numbers of connect
 	f.StringArrayVar(&o.Addrs, "addr", nil, "host:port of the service; again for each of its nodes (default: start one)")
 	f.IntSliceVar(&o.Conns, "conns", []int{64}, "connections")
 	f.StringSliceVar(&sizes, "size", []string{"2400"}, "bytes of a session, or a range: 1000-4000")
-	f.StringVar(&mix, "mix", string(bench.RW), "what pages do: rw, readonly, typical, create")
+	f.StringVar(&mix, "mix", string(bench.RW), "what pages do: rw, readonly, typical, create, miss, pair")
+	f.StringVar(&spread, "spread", string(bench.Sticky), "how users move between several nodes: sticky, alternate, page, request")
+	f.DurationVar(&o.Think, "think", 0, "how long a page works between its requests")
 	f.DurationVar(&o.Duration, "duration", 10*time.Second, "how long to measure")
 	f.DurationVar(&o.Warmup, "warmup", time.Second, "how long to run before that")
 	f.IntVar(&o.Sessions, "sessions", 10000, "sessions to store beforehand, divided among the connections")
