@@ -64,7 +64,7 @@ func nameOf(id string) string { return id[:max(0, strings.LastIndexByte(id, '-')
 // Load reads a key file for the node of this id, see NodeID.
 func Load(path, id string) (*Ring, error) {
 	r := &Ring{id: id, path: path}
-	s, err := r.read()
+	s, err := r.read(r.own)
 	if err != nil {
 		return nil, err
 	}
@@ -77,11 +77,12 @@ func Load(path, id string) (*Ring, error) {
 func (r *Ring) UseCA(ca, cert, key string) error {
 	r.reload.Lock()
 	defer r.reload.Unlock()
-	r.own = &caFiles{ca: ca, cert: cert, key: key}
-	s, err := r.read()
+	own := &caFiles{ca: ca, cert: cert, key: key}
+	s, err := r.read(own)
 	if err != nil {
 		return err
 	}
+	r.own = own
 	r.now.Store(s)
 	return nil
 }
@@ -90,7 +91,7 @@ func (r *Ring) UseCA(ca, cert, key string) error {
 func (r *Ring) Reload() (Change, error) {
 	r.reload.Lock()
 	defer r.reload.Unlock()
-	s, err := r.read()
+	s, err := r.read(r.own)
 	if err != nil {
 		return Change{}, err
 	}
@@ -98,7 +99,7 @@ func (r *Ring) Reload() (Change, error) {
 }
 
 // read reads the files, and makes of them all that is used.
-func (r *Ring) read() (*state, error) {
+func (r *Ring) read(own *caFiles) (*state, error) {
 	keys, warning, err := readFile(r.path)
 	if err != nil {
 		return nil, err
@@ -111,8 +112,8 @@ func (r *Ring) read() (*state, error) {
 		}
 		s.keys = append(s.keys, d)
 	}
-	if r.own != nil {
-		s.creds, err = r.own.read(nameOf(r.id))
+	if own != nil {
+		s.creds, err = own.read(nameOf(r.id))
 	} else {
 		s.creds, err = issue(s.keys, r.id)
 	}

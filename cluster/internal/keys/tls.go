@@ -204,5 +204,5 @@ func (r *Ring) Accepts(s *tls.ConnectionState) bool {
 	for _, c := range s.PeerCertificates[1:] {
 		between = append(between, c.Raw)
 	}
-	return r.now.Load().creds.verify(s.PeerCertificates[0], between, "", x509.ExtKeyUsageServerAuth) == nil
+	return r.now.Load().creds.verify(s.PeerCertificates[0], between, "", x509.ExtKeyUsageAny) == nil
 }
