@@ -51,6 +51,18 @@ func (d *drain) begin() <-chan struct{} {
 	return ended
 }
 
+// last is the end of the last one that was begun; there need not have been any.
+func (d *drain) last() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended == nil {
+		none := make(chan struct{})
+		close(none)
+		return none
+	}
+	return d.ended
+}
+
 // run drains to the end, whether that is a good one or not.
 func (d *drain) run(ctx context.Context, ended chan struct{}) {
 	stop := d.report()
@@ -73,8 +85,11 @@ func (d *drain) report() (stop func()) {
 			select {
 			case <-tick.C:
 				p := d.mesh.Progress()
-				d.log.Info("draining", "sessions", p.Sessions, "size", megabytes(p.Bytes), "remaining", p.Remaining, "members", p.Members,
-					"left", timeLeft(p).String())
+				pairs := []any{"sessions", p.Sessions, "size", megabytes(p.Bytes), "remaining", p.Remaining, "members", p.Members}
+				if left := timeLeft(p); left > 0 {
+					pairs = append(pairs, "left", left.String())
+				}
+				d.log.Info("draining", pairs...)
 			case <-quit:
 				return
 			}
@@ -152,13 +167,12 @@ func (s *Service) handOver(ctx context.Context) error {
 		ctx, cancel = context.WithDeadline(ctx, s.handOverBy)
 		defer cancel()
 	}
-	ended := s.drain.begin()
-	select {
-	case <-ended:
-	case <-ctx.Done():
-		if s.hurried.Err() == nil {
-			s.log.Warn("draining takes too long, giving up", "drain-timeout", s.o.Cluster.DrainTimeout.String())
-		}
+	await(ctx, s.drain.last())
+	if s.store.Stats().Active > 0 { // it had ended before the last of them came
+		await(ctx, s.drain.begin())
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		s.log.Warn("draining takes too long, giving up", "drain-timeout", s.o.Cluster.DrainTimeout.String())
 	}
 	s.drain.close()
 	p := s.mesh.Progress()
@@ -171,11 +185,18 @@ func (s *Service) handOver(ctx context.Context) error {
 	return s.keep(left, s.drain.failed())
 }
 
+func await(ctx context.Context, ended <-chan struct{}) {
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
+}
+
 // keep writes sessions that nobody took to where the next start finds them.
 func (s *Service) keep(left int64, why error) error {
 	if s.o.Cluster.SnapshotDir == "" {
 		s.log.Error("sessions are lost: nobody took them, and no snapshot_dir is set", "sessions", left, "reason", reason(why))
-		return fmt.Errorf("%d sessions are lost", left)
+		return logged{fmt.Errorf("%d sessions are lost", left)}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), snapshotTime) // also if Stop was told to hurry
 	defer cancel()
@@ -183,7 +204,7 @@ func (s *Service) keep(left int64, why error) error {
 	sessions, bytes, err := s.mesh.Snapshot(ctx)
 	if err != nil {
 		s.log.Error("sessions are lost: nobody took them, and they cannot be written", "sessions", left, "error", err)
-		return fmt.Errorf("%d sessions are lost: %w", left, err)
+		return logged{fmt.Errorf("%d sessions are lost: %w", left, err)}
 	}
 	s.log.Info("wrote sessions for the next start", "sessions", sessions, "size", megabytes(bytes), "folder", s.o.Cluster.SnapshotDir)
 	return nil

@@ -51,7 +51,7 @@ func newNode(t testing.TB, configure ...func(*service.Options)) *node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := n.Stop(); err != nil {
+		if err := n.Stop(); err != nil && !n.log.errorsExpected {
 			t.Errorf("stop: %v", err)
 		}
 		if !n.log.errorsExpected && n.log.has("[ERROR]") {

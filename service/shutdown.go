@@ -15,6 +15,9 @@ type step struct {
 	stop   func(context.Context) error
 }
 
+// logged is an error that stands in the log already, in better words.
+type logged struct{ error }
+
 // onStop pushes a step. Stop runs them from the last to the first, as a function does its defers.
 func (s *Service) onStop(name string, stop func(context.Context) error) {
 	s.onStopWithin(0, name, stop)
@@ -71,7 +74,9 @@ func (s *Service) stopLocked() error {
 			left -= time.Since(began)
 		}
 		if err != nil {
-			s.log.Error("stopping: step failed", "step", step.name, "error", err)
+			if !errors.As(err, new(logged)) {
+				s.log.Error("stopping: step failed", "step", step.name, "error", err)
+			}
 			s.stopErr = errors.Join(s.stopErr, fmt.Errorf("%s: %w", step.name, err))
 		}
 	}
