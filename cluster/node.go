@@ -2,13 +2,25 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/memberlist"
 
 	"statemesh/cluster/handoff"
+	"statemesh/cluster/internal/gossip"
+	"statemesh/cluster/internal/keys"
+	"statemesh/cluster/internal/link"
+	"statemesh/cluster/internal/snapshot"
 	"statemesh/session"
+	"statemesh/wire/peer"
 )
 
 // Options configure a Node. Zero values mean the defaults named here.
@@ -18,164 +30,330 @@ type Options struct {
 	Store   *session.Store // of this node. Required. No operation may have been run on it
 	Status  string         // host:port of the status address, shown to other members
 
-	Gossip    string // where to listen for membership, ip:port, TCP and UDP; port 0 picks a free one. Required
+	Gossip    string // where to listen for membership, ip:port, TCP and UDP; port 0 picks a free one. Default "": the node is alone
 	Advertise string // where other members reach that, ip:port. Default: derived from Gossip, if there is only one possibility
-	Transfer  string // where to listen for sessions and questions about them, ip:port; port 0 picks a free one. Required
+	Transfer  string // where to listen for sessions and questions about them, ip:port; port 0 picks a free one. Required unless alone
 
 	Cluster  string   // name of the cluster: nodes of another refuse each other. Default "default"
 	Join     []string // seeds: host or host:port, a name may have several addresses. None: wait to be found
-	KeyFile  string   // the cluster's keys. Required unless Insecure
+	KeyFile  string   // the cluster's keys. Required unless alone, or Insecure
 	Insecure bool     // no encryption and no authentication between nodes: anybody who reaches a port is a member
 
 	QueryTimeout time.Duration // how long a read waits for other members' answers. Default 2s
 	LockWait     time.Duration // how long a read waits for a lock that another node's web server holds. Default 500ms; negative: not at all
+	MaxBody      int           // bytes of a session that is taken from another node. Default: as many as the protocol allows
 
 	SnapshotDir string // where the last node standing leaves its sessions, and the next start finds them. Default "": nowhere
 
 	Log hclog.Logger // Required
+
+	network network // of tests; nil is the machine's
+}
+
+// network is how nodes reach each other.
+type network interface {
+	Listen(network, addr string) (net.Listener, error)
+	Dial(ctx context.Context, network, addr string) (net.Conn, error)
+	// Transport is memberlist's, listening at addr; nil, if memberlist is to make its own.
+	Transport(addr string) (memberlist.NodeAwareTransport, error)
 }
 
 // Node is this node's part in the cluster. All methods may be called concurrently.
-type Node struct{}
+type Node struct {
+	o       Options
+	id      handoff.NodeID
+	log     hclog.Logger
+	started time.Time // the machine's time zero
 
-// Addrs are the addresses that a node listens on for other nodes, ip:port.
+	ring   *keys.Ring    // nil: alone or insecure
+	dir    *snapshot.Dir // nil: none
+	gossip *gossip.Membership
+	links  *link.Transport
+
+	mail     *mailbox
+	sessions *moving
+	machine  *handoff.Machine // run's alone
+	members  registry
+
+	fetches   map[uint64]fetch // run's alone
+	joined    bool              // the same
+	tickets   uint64            // the same: of Snapshot, counting down from the greatest
+	lastFetch atomic.Uint64
+	counts    counts
+	beat      atomic.Int64 // when run last showed that it runs, on the machine's clock
+	empty     atomic.Bool  // the machine has handed over everything
+	emptied   chan struct{}
+	draining  atomic.Pointer[drain]
+
+	mu      sync.Mutex // held by Start and Stop from begin to end; guards the rest
+	addrs   Addrs
+	running bool
+	stopErr error
+	stopped chan struct{} // closed at the end
+	wg      sync.WaitGroup
+}
+
+// Addrs are the addresses that a node listens on for other nodes, ip:port; empty if it is alone.
 type Addrs struct{ Gossip, Transfer string }
 
 // New checks the options, reads the keys, and makes a node that does nothing yet: no goroutine, no socket. It makes the store one of a
 // cluster.
-func New(o Options) (*Node, error) { return nil, errors.New("not built yet") }
+func New(o Options) (*Node, error) {
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("cluster options: %w", err)
+	}
+	n := &Node{
+		o: o, id: handoff.NodeID(keys.NodeID(o.Name)), log: o.Log.Named("cluster"), started: time.Now(),
+		mail: newMailbox(), fetches: map[uint64]fetch{}, emptied: make(chan struct{}, 1), stopped: make(chan struct{}),
+	}
+	n.members.live = map[handoff.NodeID]gossip.Member{}
+	n.members.meta = gossip.Meta{
+		Name: o.Name, Version: o.Version, Started: n.started, Status: addrPort(o.Status),
+		ProtoMin: uint8(peer.Spoken.Min), ProtoMax: uint8(peer.Spoken.Max),
+	}
+	if err := n.makeMachine(); err != nil {
+		return nil, err
+	}
+	if !o.alone() && !o.Insecure {
+		ring, err := keys.Load(o.KeyFile, string(n.id))
+		if err != nil {
+			return nil, err
+		}
+		n.ring = ring
+	}
+	return n, nil
+}
+
+func (o *Options) alone() bool { return o.Gossip == "" }
+
+func (o *Options) check() error {
+	var errs []error
+	required := func(name string, missing bool) {
+		if missing {
+			errs = append(errs, errors.New(name+": required"))
+		}
+	}
+	required("Name", o.Name == "")
+	required("Store", o.Store == nil)
+	required("Log", o.Log == nil)
+	required("Transfer", !o.alone() && o.Transfer == "")
+	required("KeyFile", !o.alone() && !o.Insecure && o.KeyFile == "")
+	if o.alone() && len(o.Join) > 0 {
+		errs = append(errs, errors.New("Join: without Gossip there is no way to"))
+	}
+	if o.Cluster == "" {
+		o.Cluster = "default"
+	}
+	return errors.Join(errs...)
+}
+
+func (n *Node) makeMachine() error {
+	moves, err := newSessions(n.o.Store, told{left: n.left, removed: n.removed})
+	if err != nil {
+		return err
+	}
+	n.sessions = newMoving(moves)
+	n.machine, err = handoff.New(handoff.Options{
+		Self: n.id, Sessions: n.sessions, Started: n.started.UnixMicro(), Joining: !n.o.alone(),
+		QueryTimeout: n.o.QueryTimeout, LockWait: n.o.LockWait,
+	})
+	return err
+}
 
 // Start listens, and looks for the cluster in the background for as long as it takes: web servers can be served when it returns. A request
-// for a session that is not here waits until the cluster is found, or it is certain that there is none to find yet.
-func (n *Node) Start(ctx context.Context) error { return nil }
+// for a session that is not here waits until the cluster is found, or it is certain that there is none to find yet. If it fails, nothing is left
+// of what it began.
+func (n *Node) Start(ctx context.Context) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.running || n.isStopped() {
+		return errors.New("start cluster node: it has been started before")
+	}
+	n.running = true
+	n.beat.Store(int64(n.now()))
+	err := n.openSnapshot()
+	if err == nil {
+		n.wg.Go(n.run)
+		if !n.o.alone() {
+			err = n.startMesh()
+		}
+	}
+	if err != nil {
+		n.stopLocked(ctx)
+		return fmt.Errorf("start cluster node: %w", err)
+	}
+	return nil
+}
 
-// Stop leaves the cluster, if that has not been done, and closes everything. What the node still holds is gone for the others: Drain first.
-func (n *Node) Stop(ctx context.Context) error { return nil }
+// startMesh brings up what takes other nodes' word before what tells them of this node.
+func (n *Node) startMesh() error {
+	listener, err := n.listen(n.o.Transfer)
+	if err != nil {
+		return fmt.Errorf("listen for sessions of other nodes: %w", err)
+	}
+	if err := n.startLinks(listener); err != nil {
+		return err
+	}
+	if err := n.startGossip(listener.Addr()); err != nil {
+		return err
+	}
+	n.addrs = Addrs{Gossip: n.gossip.Addr().String(), Transfer: listener.Addr().String()}
+	if n.ring != nil {
+		if w := n.ring.Warning(); w != "" {
+			n.log.Warn("key file", "warning", w)
+		}
+		n.log.Info("keys", "fingerprints", n.ring.Fingerprints())
+	} else {
+		n.log.Warn("insecure_plaintext: gossip and sessions go unencrypted between nodes, and whoever reaches their ports is a member")
+	}
+	return nil
+}
+
+func (n *Node) listen(addr string) (net.Listener, error) {
+	if n.o.network != nil {
+		return n.o.network.Listen("tcp", addr)
+	}
+	return net.Listen("tcp", addr)
+}
+
+func (n *Node) startLinks(listener net.Listener) error {
+	o := link.Options{
+		Self: n.id, Log: n.log.Named("link"), Listen: listener,
+		Member:  n.members.transferAddr,
+		Receive: func(from peer.NodeID, m peer.Message) { n.mail.postMessage(event{from: from, msg: m}) },
+		NewBody: func(size int) (link.Body, error) { return n.o.Store.NewBody(size) },
+		Undelivered: func(_ peer.NodeID, p peer.Push) {
+			n.mail.post(event{do: func(now time.Duration) { n.machine.Undelivered(now, p) }})
+		},
+		MaxBody: n.o.MaxBody,
+	}
+	if n.o.network != nil {
+		o.Dial = func(ctx context.Context, addr string) (net.Conn, error) { return n.o.network.Dial(ctx, "tcp", addr) }
+	}
+	if n.ring != nil {
+		o.ServerTLS = n.ring.ServerTLS
+		o.ClientTLS = func(to peer.NodeID) *tls.Config { return n.ring.ClientTLS(string(to)) }
+		o.Proves = n.ring.Proves
+		o.Accepts = n.ring.Accepts
+	}
+	links, err := link.New(o)
+	if err != nil {
+		listener.Close()
+		return err
+	}
+	n.links = links
+	links.Start()
+	return nil
+}
+
+func (n *Node) startGossip(transfer net.Addr) error {
+	n.members.mu.Lock()
+	n.members.meta.Transfer = addrPort(transfer.String())
+	meta := n.members.meta
+	n.members.mu.Unlock()
+	o := gossip.Options{
+		ID: string(n.id), Meta: meta, Insecure: n.o.Insecure,
+		Listen: n.o.Gossip, Advertise: n.o.Advertise, Label: "statemesh/" + n.o.Cluster,
+		Seeds: n.o.Join, Events: n.heard, Log: n.log.Named("gossip"),
+	}
+	if n.ring != nil {
+		o.Keys = n.ring.GossipKeys
+	}
+	if n.o.network != nil {
+		t, err := n.o.network.Transport(n.o.Gossip)
+		if err != nil {
+			return err
+		}
+		o.Transport = t
+	}
+	g, err := gossip.New(o)
+	if err != nil {
+		return err
+	}
+	if err := g.Start(); err != nil {
+		g.Stop()
+		return err
+	}
+	n.gossip = g
+	n.wg.Go(n.awaitCluster)
+	return nil
+}
+
+// awaitCluster lets the machine conclude what needs everybody's word, once it is clear who that is.
+func (n *Node) awaitCluster() {
+	select {
+	case <-n.gossip.Ready():
+	case <-n.stopped:
+		return
+	}
+	found := n.gossip.Found()
+	n.mail.post(event{do: func(now time.Duration) {
+		n.joined = true
+		n.machine.Joined(now)
+	}})
+	switch found {
+	case gossip.FoundMembers:
+		n.note("info", "found the cluster %q", n.o.Cluster)
+	case gossip.SeedsDown:
+		n.note("warn", "no seed answers: this node is alone for now, and goes on looking")
+	default:
+		n.note("info", "alone in the cluster %q, waiting for others to join", n.o.Cluster)
+	}
+}
+
+// addrPort is what a host:port says, as far as it is numbers.
+func addrPort(s string) netip.AddrPort {
+	a, _ := netip.ParseAddrPort(s)
+	return a
+}
 
 // Addrs are the addresses in use. Valid after Start.
-func (n *Node) Addrs() Addrs { return Addrs{} }
+func (n *Node) Addrs() Addrs {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.addrs
+}
 
 // ReloadKeys reads the key file again, and uses what it holds from now on. If that cannot be, the keys stay as they are.
-func (n *Node) ReloadKeys() error { return nil }
-
-// Request is a web server's, for a session that the store does not have.
-type Request struct {
-	Key     session.Key
-	Purpose handoff.Purpose
-	Cookie  int32     // that the request carries, or session.NoCookie
-	Arrived time.Time // when it came, also if it has been Fetched before
+func (n *Node) ReloadKeys() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.ring == nil || n.gossip == nil {
+		return errors.New("this node has no cluster keys")
+	}
+	change, err := n.ring.Reload()
+	if err != nil {
+		return fmt.Errorf("reload keys: %w", err)
+	}
+	if err := n.gossip.RotateKeys(); err != nil {
+		return fmt.Errorf("reload keys: %w", err)
+	}
+	n.links.Recheck()
+	n.note("info", "keys read again: %s", change)
+	return nil
 }
 
-// Answer says where the session is.
-type Answer struct {
-	Outcome handoff.Outcome
-	// Grant, with Nowhere for a request that creates: lets Store.Set create the session.
-	Grant session.Grant
-	// Cookie and LockAge, with Held: the lock's.
-	Cookie  int32
-	LockAge time.Duration
-
-	id uint64
+func (n *Node) isStopped() bool {
+	select {
+	case <-n.stopped:
+		return true
+	default:
+		return false
+	}
 }
 
-// Fetch looks for a session in the cluster and brings it here, or says why not. It waits. Done must be called after the operation has
-// been tried again on the store.
-func (n *Node) Fetch(ctx context.Context, r Request) Answer { return Answer{} }
-
-// Done ends a Fetch, whatever its answer was and whatever has become of the operation since.
-func (n *Node) Done(a Answer) {}
-
-// Fresh tells whether this node may still speak for the sessions it holds: it has run without a longer pause than the others wait before they
-// take a member for dead. To be asked before an answer is written; if it is false, the connection is to be closed instead. It never waits.
-func (n *Node) Fresh() bool { return true }
-
-// Phase is how far a member is in its life.
-type Phase uint8
-
-const (
-	Up Phase = iota
-	Draining
-	Leaving
-)
-
-func (p Phase) String() string { return [...]string{"up", "draining", "leaving"}[p] }
-
-// Member is what this node knows of a member.
-type Member struct {
-	ID       string    `json:"id"`   // of this run of it
-	Name     string    `json:"name"` // as operators know it
-	Self     bool      `json:"self,omitempty"`
-	State    string    `json:"state"` // up, suspect, draining, leaving, left, failed
-	Gossip   string    `json:"gossip"`
-	Transfer string    `json:"transfer"`
-	Status   string    `json:"status,omitempty"`
-	Version  string    `json:"version"`
-	Started  time.Time `json:"started"`
-	Since    time.Time `json:"since"` // of State
-	// Connected: messages can be sent to it. RoundTrip is that of the last probe over its transfer connection, 0 if there was none.
-	Connected bool          `json:"connected"`
-	RoundTrip time.Duration `json:"round_trip_ns"`
-	LastError string        `json:"last_error,omitempty"` // of connecting to it
+// left and removed take the store's news, from any goroutine.
+func (n *Node) left(k handoff.Key, t handoff.Ticket, l handoff.Leaving) {
+	n.mail.post(event{do: func(now time.Duration) {
+		n.sessions.leaving(t, l)
+		n.machine.Left(now, k, t, l)
+	}})
 }
 
-// Members are this node and all others, those that left or failed within the last hour included, by name.
-func (n *Node) Members() []Member { return nil }
-
-// Stats are figures at one moment, or counts since the start.
-type Stats struct {
-	Joined   bool // the node has found its cluster
-	Members  int  // live ones, with this node
-	Draining bool
-
-	Fetches  map[string]uint64 // by outcome: here, nowhere, held, unknown, shed
-	MovedIn  uint64
-	MovedOut uint64
-	BytesIn  uint64 // of bodies moved in
-	BytesOut uint64
-
-	Rounds, RoundsRestarted uint64 // questions to all members
-	Aborted, Refused        uint64 // transfers
-	Adopted, Stale          uint64 // copies without an owner: taken over; dropped, since a later one was known
-	Conflicts               uint64 // sessions with two owners after a split: the lesser one, dropped
-	Fences                  uint64 // this node was stopped for so long that others may have taken it for dead
-
-	Waiting, Leaving, Arriving, Copies, Notes int // now
+func (n *Node) removed(all []session.Removal) {
+	n.mail.post(event{do: func(now time.Duration) {
+		for _, r := range all {
+			n.machine.Removed(now, handoff.Key(r.Key), handoff.Epoch(r.Epoch))
+		}
+	}})
 }
-
-// Stats returns them.
-func (n *Node) Stats() Stats { return Stats{} }
-
-// DrainProgress is how far a drain has come.
-type DrainProgress struct {
-	Sessions  int64         `json:"sessions"`  // handed over
-	Bytes     int64         `json:"bytes"`     // of their bodies
-	Remaining int64         `json:"remaining"` // sessions still here
-	Members   int           `json:"members"`   // that took any
-	Elapsed   time.Duration `json:"elapsed_ns"`
-	Done      bool          `json:"done"`
-}
-
-// Drain hands all sessions to the other members, and goes on doing so with what comes later. It returns when nothing is left, or ctx ends (then
-// with an error; the drain goes on), or at once with ErrNobody if no member is there to take them. Web servers are served all the while. A second call joins
-// the first. Progress tells how far it is.
-func (n *Node) Drain(ctx context.Context) error { return nil }
-
-// ErrNobody: there is no other member that takes sessions.
-var ErrNobody = errors.New("no other member takes sessions")
-
-// Progress of the drain; zero before Drain.
-func (n *Node) Progress() DrainProgress { return DrainProgress{} }
-
-// Snapshot writes what is still here to SnapshotDir, for the next start to find. To be called when no web server is served any more. It returns the
-// number of sessions and their bytes; 0 and no error without SnapshotDir.
-func (n *Node) Snapshot(ctx context.Context) (sessions, bytes int64, err error) { return 0, 0, nil }
-
-// Event is something that happened to the cluster, in words for the operator.
-type Event struct {
-	At    time.Time `json:"at"`
-	Level string    `json:"level"` // info, warn, error
-	Text  string    `json:"text"`  // "web03 joined"
-}
-
-// Events are the latest, oldest first; at most 200.
-func (n *Node) Events() []Event { return nil }

@@ -53,6 +53,7 @@ type conn struct {
 	req    wire.Request
 	key    session.Key
 	began  time.Duration // when the head was complete
+	whole  time.Duration // when all of it had come
 	left   int           // bytes of the body that have not come
 	body   *session.Body // of a PUT, while it belongs to us; nil if there was no memory for it
 	reply  session.Reply // the store's bytes and its turn on the session, until settle
@@ -310,6 +311,7 @@ func (c *conn) readBody() error {
 	if err := c.dropBody(); err != nil {
 		return err
 	}
+	c.whole = c.clock.now()
 	c.phase = complete
 	return nil
 }
@@ -369,13 +371,19 @@ func (c *conn) answer() error {
 		c.refuse(c.req.Refused)
 		return nil
 	}
+	if !c.fresh() {
+		return errStale
+	}
 	c.key = session.KeyOf(c.req.Key)
 	body := c.body
 	c.body = nil
-	c.reply = c.handle(c.ops, &c.req, c.key, body)
+	c.reply = c.handle(body)
 	if c.reply.Outcome == session.Taken {
 		c.body = body // it was not started
 		return errMustWait
+	}
+	if !c.fresh() {
+		return errStale
 	}
 	c.resp = respond(c.req.Op, &c.reply)
 	c.make(c.reply.Body())
@@ -385,6 +393,9 @@ func (c *conn) answer() error {
 	}
 	return nil
 }
+
+// fresh tells whether this node may speak for its sessions.
+func (c *conn) fresh() bool { return c.mesh == nil || c.mesh.Fresh() }
 
 // refuse makes the answer to a request that makes no sense.
 func (c *conn) refuse(why wire.Refusal) {

@@ -5,10 +5,17 @@ import (
 	"statemesh/wire"
 )
 
-// handle is the one way of every request from the wire to the store. (What is not here will be fetched from a peer here, so that no verb
-// can be forgotten.) body is a PUT's, and handle's to give away unless the outcome is Taken; nil if there was no memory for it.
-func (h *handler) handle(ops operations, req *wire.Request, key session.Key, body *session.Body) session.Reply {
-	reply := do(ops, req, key, body)
+// handle is the one way of every request from the wire to the store. What is not here may be with another node, and is fetched here, so that no
+// verb can be forgotten. body is a PUT's, and handle's to give away unless the outcome is Taken; nil if there was no memory for it.
+func (c *conn) handle(body *session.Body) session.Reply {
+	h, req := c.handler, &c.req
+	reply := do(c.ops, req, c.key, body, session.Grant{})
+	if reply.Outcome == session.NotFound && h.mesh != nil {
+		if !c.mayWait {
+			return session.Reply{Outcome: session.Taken}
+		}
+		reply = h.fetch(req, c.key, body, c.clock.start.Add(c.whole))
+	}
 	switch reply.Outcome {
 	case session.Full:
 		h.noteFull()
@@ -20,8 +27,8 @@ func (h *handler) handle(ops operations, req *wire.Request, key session.Key, bod
 	return reply
 }
 
-// do does what req asks for.
-func do(ops operations, req *wire.Request, key session.Key, body *session.Body) session.Reply {
+// do does what req asks for, if the session is here, or may be created.
+func do(ops operations, req *wire.Request, key session.Key, body *session.Body, grant session.Grant) session.Reply {
 	switch req.Op {
 	case wire.OpGet:
 		return ops.Get(key)
@@ -33,7 +40,7 @@ func do(ops operations, req *wire.Request, key session.Key, body *session.Body) 
 		if body == nil {
 			return session.Reply{Outcome: session.Full}
 		}
-		return ops.Set(key, session.Change{Body: body, Timeout: req.Timeout, Cookie: cookie(req), Uninitialised: req.Uninitialised})
+		return ops.Set(key, session.Change{Body: body, Timeout: req.Timeout, Cookie: cookie(req), Uninitialised: req.Uninitialised, Grant: grant})
 	case wire.OpRemove:
 		return ops.Remove(key, cookie(req))
 	case wire.OpResetTimeout:

@@ -28,6 +28,12 @@ func KeyOf(b []byte) Key {
 	return Key{app: b[:cut:cut], id: b[cut:]}
 }
 
+// Whole is the key in full: for other nodes, never for a log.
+func (k Key) Whole() string {
+	b := make([]byte, 0, len(k.app)+len(k.id))
+	return string(append(append(b, k.app...), k.id...))
+}
+
 // redactionKey lives as long as the process: nobody who reads a log can test guesses of a key against it.
 var redactionKey = sync.OnceValue(func() []byte {
 	k := make([]byte, sha256.Size)

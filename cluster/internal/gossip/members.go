@@ -240,6 +240,17 @@ func (t *table) live() map[netip.AddrPort]bool {
 	return live
 }
 
+// addr is where a member is, if it is alive.
+func (t *table) addr(id string) (netip.AddrPort, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.members[id]
+	if m == nil || m.State != StateAlive {
+		return netip.AddrPort{}, false
+	}
+	return m.Addr, true
+}
+
 // lost are the addresses of those that failed, where nobody is alive now.
 func (t *table) lost() []netip.AddrPort {
 	live := t.live()

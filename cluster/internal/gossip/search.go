@@ -115,7 +115,9 @@ func (m *Membership) follow(seed string, first *firstTry) {
 		for _, a := range addrs {
 			if !live[a] {
 				wg.Go(func() {
-					if err := m.join(a); err != nil && m.ctx.Err() == nil {
+					err := m.join(a)
+					// One that is just starting answers with nothing at all.
+					if err != nil && m.ctx.Err() == nil && (try > 0 || !errors.Is(err, errNobody)) {
 						m.say.seed(seed, err)
 					}
 				})
@@ -264,6 +266,12 @@ func (m *Membership) settle() {
 	}
 }
 
+// Reconcile has notes compared with a member that is known to have others, at once and in the background.
+func (m *Membership) Reconcile(id string) {
+	m.differs.Store(&id)
+	m.settle()
+}
+
 // compareNotes talks to a random member, twice, after something has changed: the packets that carry news are few, and may be lost.
 func (m *Membership) compareNotes() {
 	for {
@@ -271,6 +279,12 @@ func (m *Membership) compareNotes() {
 		case <-m.settled:
 		case <-m.ctx.Done():
 			return
+		}
+		if id := m.differs.Swap(nil); id != nil {
+			if a, ok := m.table.addr(*id); ok {
+				_ = m.join(a) // the same
+				continue
+			}
 		}
 		for range 2 {
 			live := m.table.live()

@@ -1,0 +1,193 @@
+package cluster
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"statemesh/cluster/handoff"
+	"statemesh/cluster/internal/gossip"
+)
+
+// Member is what this node knows of a member.
+type Member struct {
+	ID       string    `json:"id"`   // of this run of it
+	Name     string    `json:"name"` // as operators know it
+	Self     bool      `json:"self,omitempty"`
+	State    string    `json:"state"` // up, suspect, draining, leaving, left, failed
+	Gossip   string    `json:"gossip"`
+	Transfer string    `json:"transfer"`
+	Status   string    `json:"status,omitempty"`
+	Version  string    `json:"version"`
+	Started  time.Time `json:"started"`
+	Since    time.Time `json:"since"` // of State, as far as it is up, left or failed
+	// Connected: messages can be sent to it. RoundTrip is that of the last probe over its transfer connection, 0 if there was none.
+	Connected bool          `json:"connected"`
+	RoundTrip time.Duration `json:"round_trip_ns"`
+	LastError string        `json:"last_error,omitempty"` // of connecting to it
+}
+
+// Event is something that happened to the cluster, in words for the operator.
+type Event struct {
+	At    time.Time `json:"at"`
+	Level string    `json:"level"` // info, warn, error
+	Text  string    `json:"text"`  // "web03 joined"
+}
+
+// registry is where live members are reached, and what has happened.
+type registry struct {
+	mu     sync.Mutex // guards all; a leaf
+	live   map[handoff.NodeID]gossip.Member
+	meta   gossip.Meta // this node's
+	events []Event
+}
+
+// maxEvents are kept.
+const maxEvents = 200
+
+// heard takes gossip's news, from its goroutine. A member can be spoken to before the machine hears of it.
+func (n *Node) heard(e gossip.Event) {
+	id, m := handoff.NodeID(e.Member.ID), e.Member
+	meta := handoff.Meta{Draining: m.Meta.Phase != gossip.Up}
+	switch e.Kind {
+	case gossip.Joined:
+		n.members.set(id, m)
+		n.links.Connect(id)
+		n.mail.post(event{do: func(now time.Duration) { n.machine.MemberUp(now, id, meta) }})
+		n.note("info", "%s joined", m.Meta.Name)
+	case gossip.Changed:
+		was := n.members.set(id, m)
+		n.mail.post(event{do: func(now time.Duration) { n.machine.MemberMeta(now, id, meta) }})
+		if was.Meta.Phase == gossip.Up && m.Meta.Phase == gossip.Draining {
+			n.note("info", "%s drains: it hands its sessions to the others", m.Meta.Name)
+		}
+	case gossip.Left, gossip.Failed:
+		n.members.remove(id)
+		left := e.Kind == gossip.Left
+		n.mail.post(event{do: func(now time.Duration) { n.machine.MemberDown(now, id, left) }})
+		n.links.Forget(id)
+		if left {
+			n.note("info", "%s left", m.Meta.Name)
+		} else {
+			n.note("warn", "%s failed: it does not answer any more; the sessions it held are out of reach", m.Meta.Name)
+		}
+	}
+}
+
+// set notes a live member, and returns what was known of it.
+func (r *registry) set(id handoff.NodeID, m gossip.Member) (was gossip.Member) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was = r.live[id]
+	r.live[id] = m
+	return was
+}
+
+func (r *registry) remove(id handoff.NodeID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.live, id)
+}
+
+// transferAddr is where a live member takes sessions.
+func (r *registry) transferAddr(id handoff.NodeID) (addr string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m, ok := r.live[id]
+	return m.Transfer().String(), ok
+}
+
+// takers is how many live members take sessions.
+func (r *registry) takers() (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range r.live {
+		if m.Meta.Phase == gossip.Up {
+			n++
+		}
+	}
+	return n
+}
+
+// setPhase makes this node's meta say how far it is, and returns it.
+func (r *registry) setPhase(p gossip.Phase) gossip.Meta {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.meta.Phase = p
+	return r.meta
+}
+
+// note remembers an event and logs it.
+func (n *Node) note(level, format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	switch level {
+	case "info":
+		n.log.Info(text)
+	case "warn":
+		n.log.Warn(text)
+	default:
+		n.log.Error(text)
+	}
+	r := &n.members
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.events) == maxEvents {
+		r.events = slices.Delete(r.events, 0, 1)
+	}
+	r.events = append(r.events, Event{At: time.Now(), Level: level, Text: text})
+}
+
+// Events are the latest, oldest first; at most 200.
+func (n *Node) Events() []Event {
+	n.members.mu.Lock()
+	defer n.members.mu.Unlock()
+	return slices.Clone(n.members.events)
+}
+
+// Members are this node and all others, those that left or failed within the last hour included, by name.
+func (n *Node) Members() []Member {
+	addrs := n.Addrs()
+	n.members.mu.Lock()
+	meta := n.members.meta
+	n.members.mu.Unlock()
+	all := []Member{{
+		ID: string(n.id), Name: n.o.Name, Self: true, State: meta.Phase.String(), Gossip: addrs.Gossip, Transfer: addrs.Transfer,
+		Status: n.o.Status, Version: n.o.Version, Started: n.started, Since: n.started, Connected: true,
+	}}
+	if n.o.alone() || addrs == (Addrs{}) {
+		return all
+	}
+	for _, m := range n.gossip.Members() {
+		all = append(all, Member{
+			ID: m.ID, Name: m.Meta.Name, State: stateOf(&m), Gossip: m.Addr.String(), Transfer: m.Transfer().String(),
+			Status: addrOrNone(m), Version: m.Meta.Version, Started: m.Meta.Started, Since: m.Since,
+		})
+	}
+	for _, p := range n.links.Peers() {
+		i := slices.IndexFunc(all, func(m Member) bool { return m.ID == string(p.ID) })
+		if i >= 0 {
+			all[i].Connected, all[i].RoundTrip, all[i].LastError = p.Connected, p.RoundTrip, p.LastError
+		}
+	}
+	slices.SortFunc(all, func(a, b Member) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	return all
+}
+
+func stateOf(m *gossip.Member) string {
+	switch {
+	case m.State != gossip.StateAlive:
+		return m.State.String()
+	case m.Suspect:
+		return "suspect"
+	}
+	return m.Meta.Phase.String()
+}
+
+func addrOrNone(m gossip.Member) string {
+	if a := m.Status(); a.IsValid() {
+		return a.String()
+	}
+	return ""
+}

@@ -1,0 +1,68 @@
+package cluster
+
+import (
+	"sync/atomic"
+
+	"statemesh/cluster/handoff"
+	"statemesh/session"
+)
+
+// moving is sessions with the bytes counted that come and go.
+type moving struct {
+	sessions
+	sizes map[handoff.Ticket]int // of bodies that are leaving; run's alone
+
+	bytesIn, bytesOut atomic.Int64
+}
+
+func newMoving(s sessions) *moving { return &moving{sessions: s, sizes: map[handoff.Ticket]int{}} }
+
+func (m *moving) Leave(k handoff.Key, t handoff.Ticket, terms handoff.Terms) handoff.Leaving {
+	l := m.sessions.Leave(k, t, terms)
+	m.leaving(t, l)
+	return l
+}
+
+// leaving notes the size of what has been frozen.
+func (m *moving) leaving(t handoff.Ticket, l handoff.Leaving) {
+	if l.Now == handoff.Frozen {
+		m.sizes[t] = l.Record.Size
+	}
+}
+
+func (m *moving) Stay(k handoff.Key, t handoff.Ticket, e handoff.Epoch) {
+	delete(m.sizes, t)
+	m.sessions.Stay(k, t, e)
+}
+
+func (m *moving) Doubt(k handoff.Key, t handoff.Ticket) {
+	delete(m.sizes, t)
+	m.sessions.Doubt(k, t)
+}
+
+func (m *moving) Forget(k handoff.Key, t handoff.Ticket) {
+	m.bytesOut.Add(int64(m.sizes[t]))
+	delete(m.sizes, t)
+	m.sessions.Forget(k, t)
+}
+
+func (m *moving) Admit(k handoff.Key, r handoff.Record) bool {
+	return r.Body != nil && m.sessions.Admit(k, r) // there was no memory for it when it came
+}
+
+func (m *moving) Own(k handoff.Key, r handoff.Record) {
+	m.bytesIn.Add(int64(r.Size))
+	m.sessions.Own(k, r)
+}
+
+// stored makes a pushed body, which the links have filled, one of the store's, held by the caller.
+func stored(r *handoff.Record) *session.Stored {
+	b, ok := r.Body.(*session.Body)
+	if !ok {
+		r.Body = nil
+		return nil
+	}
+	s := b.Stored()
+	r.Body = s
+	return s
+}

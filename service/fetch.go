@@ -1,0 +1,74 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"statemesh/cluster"
+	"statemesh/cluster/handoff"
+	"statemesh/session"
+	"statemesh/wire"
+)
+
+// errStale ends a connection whose request was done by a node that may not have been entitled to: it had stood still, and others may have
+// taken it for dead. Nothing is known of the request, and that is what an answer that never comes says.
+var errStale = errors.New("this node stood still, and may speak for its sessions only when it has asked for them")
+
+// fetch goes on with a request whose session is not here: it is brought here and the request tried again, as often as it takes, or it is
+// created if all others say that they have none. It waits. body is fetch's to give away.
+func (h *handler) fetch(req *wire.Request, key session.Key, body *session.Body, arrived time.Time) session.Reply {
+	want := cluster.Request{Key: key, Purpose: purpose(req), Cookie: cookie(req), Arrived: arrived}
+	ops := h.store.Since(arrived)
+	for {
+		asked := time.Now()
+		a := h.mesh.Fetch(context.Background(), want)
+		h.metrics.fetched(a, time.Since(asked))
+		reply, again := fetched(a, ops, req, key, body)
+		h.mesh.Done(a)
+		if !again {
+			return reply
+		}
+	}
+}
+
+// fetched does what the others' answer calls for. again says that the session has moved on meanwhile, and they have to be asked once more.
+func fetched(a cluster.Answer, ops operations, req *wire.Request, key session.Key, body *session.Body) (r session.Reply, again bool) {
+	switch {
+	case a.Outcome == handoff.Here, a.Outcome == handoff.Nowhere && req.Op == wire.OpSet:
+		r = do(ops, req, key, body, a.Grant)
+		return r, r.Outcome == session.NotFound
+	case a.Outcome == handoff.Nowhere:
+		return session.Reply{Outcome: session.NotFound}, false
+	}
+	if body != nil {
+		body.Discard()
+	}
+	switch {
+	case a.Outcome != handoff.Held: // nobody knows, or too many ask
+		return session.Reply{Outcome: session.Busy}, false
+	case req.Op == wire.OpResetTimeout, req.Op == wire.OpSet && req.Uninitialised:
+		return session.Reply{}, false // its holder has done the one; and for the other there is nothing to be done
+	}
+	return session.Reply{Outcome: session.Locked, Cookie: a.Cookie, LockAge: a.LockAge}, false
+}
+
+// purpose says in the cluster's words what a request is for.
+func purpose(req *wire.Request) handoff.Purpose {
+	switch req.Op {
+	case wire.OpGet:
+		return handoff.Read
+	case wire.OpGetExclusive:
+		return handoff.Acquire
+	case wire.OpReleaseExclusive:
+		return handoff.Release
+	case wire.OpRemove:
+		return handoff.Remove
+	case wire.OpResetTimeout:
+		return handoff.Touch
+	}
+	if req.Uninitialised {
+		return handoff.Insert
+	}
+	return handoff.Put
+}
