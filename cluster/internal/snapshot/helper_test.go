@@ -156,9 +156,15 @@ func same(t testing.TB, got, want []entry) {
 // copyDir copies a folder as it is: what a machine that stops now leaves.
 func copyDir(t testing.TB, from string) (to string) {
 	t.Helper()
-	to = filepath.Join(t.TempDir(), "copy")
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		t.Fatal(err)
+	to = t.TempDir()
+	for _, name := range names(t, from) {
+		b, err := os.ReadFile(filepath.Join(from, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, name), b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	return to
 }
