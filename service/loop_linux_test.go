@@ -160,12 +160,12 @@ func TestLoop_TimeLimits(t *testing.T) {
 	n := startNode(t, func(o *service.Options) { o.RequestTimeout = 100 * time.Millisecond })
 	inHead, inBody, fine := n.dial(t), n.dial(t), n.dial(t)
 	fine.want(404, get("a"))
+	start := time.Now()
 	inHead.want(404, get("a")+get("a")[:20])
 	inBody.want(404, get("a")+strings.TrimSuffix(set("a", "0", "body"), "y"))
-	start := time.Now()
 	inHead.wantEnd()
 	inBody.wantEnd()
-	if took := time.Since(start); took < 50*time.Millisecond || took > 5*time.Second {
+	if took := time.Since(start); took < 100*time.Millisecond || took > 9*time.Second { // whatever else the machine is doing
 		t.Errorf("closed after %v, want 0.1s to 1.1s", took)
 	}
 	fine.want(404, get("a"))
@@ -176,7 +176,7 @@ func TestLoop_TimeLimits(t *testing.T) {
 
 func TestLoop_IdleTimeout(t *testing.T) {
 	t.Parallel()
-	n := startNode(t, func(o *service.Options) { o.IdleTimeout = 200 * time.Millisecond })
+	n := startNode(t, func(o *service.Options) { o.IdleTimeout = 2 * time.Second }) // used must not be late
 	silent, used := n.dial(t), n.dial(t)
 	used.want(404, get("a"))
 	silent.wantEnd()
