@@ -3,9 +3,9 @@
 //
 // # How nodes come to know each other
 //
-// Finding failures and spreading news is hashicorp/memberlist's work. Every 300 ms a node probes another, which answers; if it does not, others are
-// asked to try, and it is tried over TCP. Who remains silent is suspected, everybody is told, and unless the suspect protests within 2.4 s it is
-// dead. News travels in packets, a few to random members every 100 ms, and by comparing notes over a stream now and then.
+// Finding failures and spreading news is hashicorp/memberlist's work. Every 200 ms a node probes another, which answers; if it does not, others are
+// asked to try, and it is tried over TCP. Who remains silent is suspected, everybody is told, and unless the suspect protests within 2.2 s it is
+// dead. News travels in packets, a few to random members every 50 ms, and by comparing notes over a stream now and then.
 //
 // What memberlist leaves to its user is here:
 //
@@ -23,7 +23,7 @@
 //	          ┌────────────── Changed (phase: draining) ◀─┐
 //	          ▼                                           │
 //	Joined ──▶ member ──▶ Left     after the phase leaving
-//	          │    ▲ └──▶ Failed   silent for 2.7 to 4 s
+//	          │    ▲ └──▶ Failed   silent for 2.4 to 4 s
 //	          │    └───── Joined   it was cut off, or stopped, and is back
 //
 // An ID is one run of a node: a restarted node has lost its memory, and is another member. Events come in order, from one goroutine, never while
