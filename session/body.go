@@ -18,16 +18,19 @@ type Body struct {
 	bytes  []byte
 	filled int
 	ready  int // bytes that memory has been taken for
+	claim  int // bytes of the slot that do not count as live yet, since nothing has come of them
 }
 
 // NewBody makes room for n bytes, n >= 1. The room costs no physical memory before it is filled, and no more address
 // space than n: a large one takes memory step by step.
 func (st *Store) NewBody(n int) (*Body, error) {
 	if limit := st.o.MaxMemory; limit > 0 && st.heap.Live()-limit > limit/8 {
+		st.refused.Add(1)
 		return nil, fmt.Errorf("%w: %d bytes are in use, %d allowed", ErrNoMemory, st.heap.Live(), limit)
 	}
-	ref, err := st.heap.Alloc(n)
+	ref, err := st.heap.Claim(n)
 	if err != nil {
+		st.refused.Add(1)
 		return nil, fmt.Errorf("%w: %w", ErrNoMemory, err)
 	}
 	b, _ := st.bodies.Get().(*Body)
@@ -35,7 +38,11 @@ func (st *Store) NewBody(n int) (*Body, error) {
 		b = &Body{}
 	}
 	*b = Body{heap: st.heap, ref: ref, bytes: st.heap.Bytes(ref)}
+	if !st.heap.Large(ref) {
+		b.claim = st.heap.Size(ref)
+	}
 	if b.ready, err = st.heap.Commit(ref, 1); err != nil {
+		st.refused.Add(1)
 		b.Discard()
 		return nil, fmt.Errorf("%w: %w", ErrNoMemory, err)
 	}
@@ -56,7 +63,22 @@ func (b *Body) Next() []byte {
 }
 
 // Filled says that n more bytes, of those that Next showed, have arrived.
-func (b *Body) Filled(n int) { b.filled += n }
+func (b *Body) Filled(n int) {
+	b.filled += n
+	if b.Full() {
+		b.count(b.claim) // the slot's end, which nothing comes to, with it
+	} else {
+		b.count(min(n, b.claim))
+	}
+}
+
+// count lets n bytes count as live.
+func (b *Body) count(n int) {
+	if n > 0 {
+		b.claim -= n
+		b.heap.Arrived(n)
+	}
+}
 
 // Full tells whether all bytes have arrived.
 func (b *Body) Full() bool { return b.filled == len(b.bytes) }
@@ -73,6 +95,7 @@ func (b *Body) Discard() {
 
 // take hands the slot over to the caller.
 func (b *Body) take() offheap.Ref {
+	b.count(b.claim)
 	r := b.ref
 	b.ref, b.bytes, b.filled, b.ready = 0, nil, 0, 0
 	return r

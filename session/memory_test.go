@@ -82,6 +82,53 @@ func TestMemory_ExistingSessionsGrowAnEighthOverTheLimit(t *testing.T) {
 	f.is("a new one, now that there is room", f.set("new", "x", 20, 0), done)
 }
 
+// Bodies that were announced and do not come take nothing from those that do.
+func TestMemory_WhatHasNotArrivedCountsForNothing(t *testing.T) {
+	t.Parallel()
+	f := open(t, session.Options{MaxMemory: 1 << 20})
+	var stalled []*session.Body
+	for range 100 {
+		b := f.claim(100_000)
+		copy(b.Next(), "the beginning")
+		b.Filled(13)
+		stalled = append(stalled, b)
+	}
+	if got := f.HeapLive(); got != 1300 {
+		t.Errorf("%d bytes are live, want the 1300 that came", got)
+	}
+	f.is("set", f.set("s", text(1, 1000), 20, 0), done)
+	for len(stalled) > 0 { // now they come
+		b := stalled[0]
+		stalled = stalled[1:]
+		b.Filled(len(b.Next()))
+		defer b.Discard()
+		one, err := f.NewBody(1)
+		if err != nil {
+			break
+		}
+		one.Discard()
+	}
+	if got := 100 - len(stalled); got < 10 || got > 12 {
+		t.Errorf("it took %d bodies that came, of 100,000 bytes, to have the next refused: want 11 or 12", got)
+	}
+	if got := f.Stats().Refused; got != 1 {
+		t.Errorf("refused: got %d, want 1", got)
+	}
+	for _, b := range stalled {
+		b.Discard()
+	}
+}
+
+// claim makes room for a body of which nothing has come.
+func (f farm) claim(n int) *session.Body {
+	f.t.Helper()
+	b, err := f.NewBody(n)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return b
+}
+
 func TestMemory_AHugeLimitIsALimit(t *testing.T) {
 	t.Parallel()
 	f := open(t, session.Options{MaxMemory: math.MaxInt64})
@@ -137,6 +184,8 @@ func TestMemory_IsWhatItWasAfterEverythingIsRemoved(t *testing.T) {
 				}
 			}
 		}
+		f.Trim() // what is spare goes
+		f.Trim()
 		got := f.Stats()
 		if got.Active != 0 || got.UsedBytes != 0 || got.BodyBytes != 0 || got.Apps != 0 || f.HeapLive() != 0 || f.HeapWaste() != 0 {
 			t.Fatalf("after all were removed: got %+v, %d live, %d wasted; want nothing", got, f.HeapLive(), f.HeapWaste())
@@ -166,6 +215,8 @@ func TestMemory_CompactionKeepsEveryBody(t *testing.T) {
 			f.must(f.set(id(i), text(i, 200+i%100), 20, 0))
 		}
 	}
+	f.Trim() // what is spare goes
+	f.Trim()
 	if got := f.HeapWaste(); got > before/4 {
 		t.Errorf("wasted: %d bytes after compaction, %d before, want at most a quarter", got, before)
 	}

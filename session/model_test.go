@@ -453,6 +453,8 @@ func (x *trial) end() {
 	if err := x.Check(0); err != nil {
 		x.Fatal(err)
 	}
+	x.Trim() // what is spare goes
+	x.Trim()
 	if got := x.Stats(); got.Active != 0 || got.Locked != 0 || got.Waiting != 0 || got.Apps != 0 || got.UsedBytes != 0 || got.BodyBytes != 0 || x.HeapWaste() != 0 {
 		x.Fatalf("something is left of nothing: %+v, %d bytes wasted", got, x.HeapWaste())
 	}

@@ -6,7 +6,7 @@ type Stats struct {
 	Created   int64 // since start ("State Server Sessions Total" of Microsoft's service)
 	TimedOut  int64 // since start
 	Abandoned int64 // removed by a web server, since start
-	Refused   int64 // new sessions refused for lack of memory, since start
+	Refused   int64 // new sessions, and bodies of any, refused for lack of memory, since start
 	Locked    int64 // sessions locked now
 	Waiting   int64 // requests waiting for their turn now
 	Held      int64 // waiting for a lock now; in a cluster, other nodes' questions included
@@ -25,6 +25,7 @@ func (st *Store) Stats() Stats {
 		UsedBytes: st.used.Load() + st.apps.bytes.Load(),
 		MaxMemory: st.o.MaxMemory,
 		Held:      st.held.Load(),
+		Refused:   st.refused.Load(),
 	}
 	for i := range st.shards {
 		s := &st.shards[i]

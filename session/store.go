@@ -104,16 +104,17 @@ type Grant struct {
 
 // Store holds the sessions of one node. All methods may be called concurrently.
 type Store struct {
-	o      Options
-	start  time.Time // the clock's zero
-	seed   maphash.Seed
-	heap   *offheap.Heap
-	apps   *apps
-	bodies sync.Pool    // *Body, for reuse
-	used   atomic.Int64 // bytes of stored sessions
-	held   atomic.Int64 // requests, and Leaves, that wait for a lock
-	events Events       // in a cluster
-	shards [shards]shard
+	o       Options
+	start   time.Time // the clock's zero
+	seed    maphash.Seed
+	heap    *offheap.Heap
+	apps    *apps
+	bodies  sync.Pool    // *Body, for reuse
+	used    atomic.Int64 // bytes of stored sessions
+	refused atomic.Int64 // bodies, for lack of memory
+	held    atomic.Int64 // requests, and Leaves, that wait for a lock
+	events  Events       // in a cluster
+	shards  [shards]shard
 }
 
 // shards is how many parts the sessions are spread over, by the top bits of their keys' hashes, so that requests

@@ -102,4 +102,9 @@ func (h *Heap) allSlabs() []*slab {
 func (h *Heap) Waste() int64 { return h.held.Load() - h.live.Load() }
 
 // Trim gives memory that has been free since the last Trim back to the operating system.
-func (h *Heap) Trim() { h.spans.trim() }
+func (h *Heap) Trim() {
+	h.spans.trim()
+	for i := range h.classes {
+		h.trimSpare(&h.classes[i])
+	}
+}

@@ -173,6 +173,8 @@ func TestMark_ASlabThatRunsEmptyMeanwhileIsGivenBack(t *testing.T) {
 	left := sparse(t, h, 5000, 10)
 	h.Mark(32)
 	dropAll(h, left)
+	h.Trim() // what is spare goes
+	h.Trim()
 	if got := h.HeldBytes(); got != 0 {
 		t.Errorf("%d bytes are held after all was dropped", got)
 	}
@@ -198,16 +200,19 @@ func TestTrim_KeepsARunForARoundAndThenGivesItBack(t *testing.T) {
 		}
 	}
 	dropAll(h, load())
-	runs("dropped", 10, 0)
+	runs("dropped", 9, 0) // the class keeps the last
 	h.Trim()
-	runs("trimmed once", 10, 0)
+	runs("trimmed once", 9, 0)
 	all := load()
 	runs("wanted again", 0, 0)
 	dropAll(h, all)
-	runs("dropped again", 10, 0)
+	runs("dropped again", 9, 0)
 	h.Trim()
 	h.Trim()
-	runs("trimmed twice", 0, 10)
+	runs("trimmed twice", 1, 9) // not for ever
+	h.Trim()
+	h.Trim()
+	runs("trimmed four times", 0, 10)
 	all = load()
 	runs("wanted again", 0, 0)
 	if got := h.Reserved(); got > 64<<20 {
@@ -224,12 +229,51 @@ func TestTrim_KeepsWhatWasUsedSinceTheLastRound(t *testing.T) {
 	for range 4 * slots {
 		all = append(all, alloc(t, h, 248))
 	}
-	dropAll(h, all) // 4 runs are free
+	dropAll(h, all) // 3 runs are free, and the class keeps the fourth
 	h.Trim()
-	again := alloc(t, h, 248) // the latest is wanted and comes back
-	h.Drop(again)
-	h.Trim()
-	if dirty, clean := h.Runs(); dirty != 1 || clean != 3 {
-		t.Errorf("%d runs are kept and %d given back, want 1 and 3", dirty, clean)
+	var again []offheap.Ref
+	for range slots + 1 { // that and the latest are wanted, and come back
+		again = append(again, alloc(t, h, 248))
 	}
+	dropAll(h, again)
+	h.Trim()
+	if dirty, clean := h.Runs(); dirty != 1 || clean != 2 {
+		t.Errorf("%d runs are kept and %d given back, want 1 and 2", dirty, clean)
+	}
+}
+
+// A body of a size that nobody else has comes and goes at every request of its session.
+func TestSpare_OneSlabOfAClassStays(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	r := alloc(t, h, 5000)
+	slab := h.SlabOf(r)
+	for range 10 {
+		h.Drop(r)
+		check(t, h)
+		if r = alloc(t, h, 5000); h.SlabOf(r) != slab {
+			t.Fatal("the slab was ended and made anew")
+		}
+		h.Trim()
+	}
+	h.Mark(1)
+	h.Drop(r)
+	h.Unmark()
+	check(t, h)
+}
+
+// What was claimed counts as it arrives.
+func TestClaim_CountsWhatHasArrived(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	r, err := h.Claim(5000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := h.Live(); got != 0 {
+		t.Errorf("nothing has come: %d bytes are live", got)
+	}
+	h.Arrived(h.Size(r))
+	check(t, h)
+	h.Drop(r)
 }

@@ -75,10 +75,16 @@ func (h *Heap) Check() error {
 			held += s.committed.Load()
 			continue
 		}
+		held += int64(len(s.mem))
+		if s == s.class.spare {
+			if s.used != 0 || s.listed || s.emptying.Load() {
+				return fmt.Errorf("slab %d is spare: %d slots in use, in the list %v", id, s.used, s.listed)
+			}
+			continue
+		}
 		slabs[s.class]++
 		used[s.class] += s.used
 		live += int64(s.used * s.class.size)
-		held += int64(len(s.mem))
 		free := 0
 		for slot := s.free; slot != noSlot; slot = *linkIn(s.memory(slot)) {
 			if free++; slot >= s.fresh || free > s.class.slots {

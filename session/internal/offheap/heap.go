@@ -62,6 +62,16 @@ func NewHeap() *Heap {
 // Alloc makes a slot for n bytes, held once. The bytes hold anything; those of a slot that is larger than a slab holds must
 // be committed before they are used, see Commit.
 func (h *Heap) Alloc(n int) (Ref, error) {
+	r, err := h.Claim(n)
+	if err == nil && !h.Large(r) {
+		h.Arrived(h.Size(r))
+	}
+	return r, err
+}
+
+// Claim is Alloc for bytes that are still to come, and may never do so. Until they have, the slot does not count as live: the caller
+// says how much of it does, see Arrived, which must be all of it before it is dropped. Of a large slot counts what is committed.
+func (h *Heap) Claim(n int) (Ref, error) {
 	var (
 		r   Ref
 		err error
@@ -82,6 +92,12 @@ func (h *Heap) Alloc(n int) (Ref, error) {
 	hd.holders.Store(1)
 	return r, nil
 }
+
+// Arrived counts n more bytes of a claimed slot, which is not large, as live.
+func (h *Heap) Arrived(n int) { h.live.Add(int64(n)) }
+
+// Large says whether the slot has a reservation of its own.
+func (h *Heap) Large(r Ref) bool { return h.slabOf(r).class == nil }
 
 // Bytes are the n bytes that Alloc made room for.
 func (h *Heap) Bytes(r Ref) []byte {

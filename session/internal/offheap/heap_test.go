@@ -14,6 +14,9 @@ func open(t testing.TB) *offheap.Heap {
 	h := offheap.NewHeap()
 	t.Cleanup(func() {
 		check(t, h)
+		h.Trim()
+		h.Trim()
+		check(t, h)
 		if h.Live() != 0 || h.HeldBytes() != 0 {
 			t.Errorf("in the end: %d live bytes and %d held, want none", h.Live(), h.HeldBytes())
 		}

@@ -51,8 +51,10 @@ type class struct {
 
 	mu      sync.Mutex
 	partial *slab // slabs with a free slot, those that were full last in front
-	slabs   int
-	used    int // slots
+	slabs   int   // spare is not one of them
+	used    int   // slots
+	spare   *slab // the last that ran empty, for the class to come back to: else one body of a size nobody else has would be a new slab each time
+	settled bool  // the spare has been there for a whole round of Trim
 }
 
 func makeClasses() []class {
@@ -112,7 +114,6 @@ func (h *Heap) allocSlot(c *class) (Ref, error) {
 	if s.used == c.slots {
 		c.unlist(s)
 	}
-	h.live.Add(int64(c.size))
 	return makeRef(s.id, slot), nil
 }
 
@@ -126,6 +127,12 @@ func (h *Heap) freeSlot(s *slab, slot uint32) {
 	c.used--
 	h.live.Add(-int64(c.size))
 	switch {
+	case s.used == 0 && c.spare == nil && !s.emptying.Load():
+		if s.listed {
+			c.unlist(s)
+		}
+		c.slabs--
+		c.spare, c.settled = s, false
 	case s.used == 0:
 		h.endSlab(s)
 	case !s.listed && !s.emptying.Load():
@@ -133,8 +140,14 @@ func (h *Heap) freeSlot(s *slab, slot uint32) {
 	}
 }
 
-// newSlab adds a slab to c. class.mu is held.
+// newSlab adds a slab to c: its spare one, if it has one. class.mu is held.
 func (h *Heap) newSlab(c *class) (*slab, error) {
+	if s := c.spare; s != nil {
+		c.spare = nil
+		c.list(s)
+		c.slabs++
+		return s, nil
+	}
 	mem, err := h.spans.take(c.spans)
 	if err != nil {
 		return nil, err
@@ -153,9 +166,29 @@ func (h *Heap) endSlab(s *slab) {
 		s.class.unlist(s)
 	}
 	s.class.slabs--
+	h.giveSlab(s)
+}
+
+// giveSlab gives its memory back.
+func (h *Heap) giveSlab(s *slab) {
 	h.held.Add(-int64(len(s.mem)))
 	h.dropSlab(s)
 	h.spans.give(s.mem)
+}
+
+// trimSpare ends the class's spare slab if it has not been wanted for a whole round.
+func (h *Heap) trimSpare(c *class) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.spare == nil {
+		return
+	}
+	if !c.settled {
+		c.settled = true
+		return
+	}
+	h.giveSlab(c.spare)
+	c.spare = nil
 }
 
 // list puts s in front: slabs that were full a moment ago are filled first, so that the others may run empty.
