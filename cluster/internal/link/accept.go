@@ -85,7 +85,7 @@ func (t *Transport) welcome(raw net.Conn, leave func()) (*inbound, error) {
 
 	in := &inbound{
 		conn: conn{o: &t.o, raw: raw, c: heard, addr: raw.RemoteAddr().String()},
-		read: &patient{idle: t.o.silence(), until: time.Now().Add(24 * time.Hour)}, done: make(chan struct{}),
+		read: &patient{}, done: make(chan struct{}),
 	}
 	if t.o.ServerTLS != nil {
 		s := tls.Server(heard, t.o.ServerTLS())
@@ -106,20 +106,24 @@ func (t *Transport) welcome(raw net.Conn, leave func()) (*inbound, error) {
 		return nil, fmt.Errorf("it begins with a %v", m.Kind())
 	}
 	if err := t.judge(in, hello); err != nil {
-		// Somebody who has proven who he is may hear why; so may everybody where nobody has to.
-		_, _ = in.c.Write(peer.Append(nil, peer.Denied{Speaks: t.o.Speaks, Why: err.Error()}))
-		return nil, err
+		return nil, t.deny(in, err)
 	}
 	in.from, in.lane, in.generation = hello.Self, hello.Lane, hello.Generation
 	if err := t.replace(in); err != nil {
 		t.depart(in)
-		return nil, err
+		return nil, t.deny(in, err)
 	}
 	if err := t.greetBack(in, hello); err != nil {
 		t.depart(in)
 		return nil, err
 	}
 	return in, nil
+}
+
+// deny says why a greeting is not accepted. Whoever hears it has a certificate of the cluster's, unless nobody needs one.
+func (t *Transport) deny(in *inbound, why error) error {
+	_, _ = in.c.Write(peer.Append(nil, peer.Denied{Speaks: t.o.Speaks, Why: why.Error()}))
+	return why
 }
 
 // judge tells why a greeting cannot be accepted.
@@ -152,7 +156,7 @@ func (t *Transport) greetBack(in *inbound, h peer.Hello) error {
 	if _, err := in.c.Write(peer.Append(nil, answer)); err != nil {
 		return fmt.Errorf("greet back: %w", err)
 	}
-	in.read.until = time.Time{} // from now on it may take its time, as long as something comes
+	in.read.idle = t.o.silence() // from now on it may take its time, as long as something comes
 	return in.raw.SetDeadline(time.Time{})
 }
 

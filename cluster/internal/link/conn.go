@@ -41,16 +41,18 @@ func (c *conn) write(b []byte) (n int, err error) {
 // patient reads from a connection, until nothing comes for too long. A deadline is set now and then, not for each read.
 type patient struct {
 	c     net.Conn
-	idle  time.Duration
+	idle  time.Duration // 0: the deadline is somebody else's
 	until time.Time
 	bytes *atomic.Uint64 // counts them
 }
 
 func (p *patient) Read(b []byte) (int, error) {
-	if now := time.Now(); p.until.Sub(now) < p.idle*3/4 {
-		p.until = now.Add(p.idle)
-		if err := p.c.SetReadDeadline(p.until); err != nil {
-			return 0, err
+	if p.idle > 0 {
+		if now := time.Now(); p.until.Sub(now) < p.idle*3/4 {
+			p.until = now.Add(p.idle)
+			if err := p.c.SetReadDeadline(p.until); err != nil {
+				return 0, err
+			}
 		}
 	}
 	n, err := p.c.Read(b)

@@ -122,17 +122,16 @@ func (c *outgoing) listen(answers *peer.Reader) {
 	}
 }
 
-// probe asks whether the other end is still there, or says that it is not, if it has owed an answer for too long.
-func (c *outgoing) probe() error {
+// probe asks whether the other end is still there, and tells when to do so again; or says that it is not, if it has owed an answer for too long.
+func (c *outgoing) probe() (again time.Duration, err error) {
 	c.mu.Lock()
 	if c.probes != c.answered {
-		waited := time.Since(c.asked)
-		late := waited >= c.patience
+		waited, patience := time.Since(c.asked), c.patience
 		c.mu.Unlock()
-		if late {
-			return fmt.Errorf("it has not answered a probe for %v", waited.Round(time.Millisecond))
+		if waited >= patience {
+			return 0, fmt.Errorf("it has not answered a probe for %v", waited.Round(time.Millisecond))
 		}
-		return nil
+		return min(c.o.PingEvery, patience-waited), nil
 	}
 	c.probes++
 	c.asked = time.Now()
@@ -140,8 +139,8 @@ func (c *outgoing) probe() error {
 	c.sent = 0
 	c.frame = peer.Append(c.frame[:0], peer.Ping{N: c.probes})
 	c.mu.Unlock()
-	_, err := c.write(c.frame)
-	return err
+	_, err = c.write(c.frame)
+	return c.o.PingEvery, err
 }
 
 const (

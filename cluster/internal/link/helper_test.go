@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -233,13 +234,13 @@ func (n *node) newBody(size int) (Body, error) {
 type body struct {
 	bytes     []byte
 	filled    int
-	discarded bool
+	discarded atomic.Bool
 }
 
-func (b *body) Next() []byte { return b.bytes[b.filled:min(len(b.bytes), 2*b.filled+1000)] }
+func (b *body) Next() []byte { return b.bytes[b.filled:min(len(b.bytes), 2*b.filled+5000)] }
 func (b *body) Filled(n int) { b.filled += n }
 func (b *body) Full() bool   { return b.filled == len(b.bytes) }
-func (b *body) Discard()     { b.discarded = true }
+func (b *body) Discard()     { b.discarded.Store(true) }
 
 // source is a session to send.
 type source struct {

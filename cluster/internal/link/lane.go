@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +22,7 @@ type lane struct {
 	dirty  bool          // guarded by Transport.mu: to be woken by Flush
 
 	mu       sync.Mutex // guards what follows; held for moments only
-	line     []parcel   // what waits
+	line     []*parcel  // what waits
 	queued   int        // its bytes
 	sending  pushed     // the session on its way in the bulk lane
 	merged   int        // how often that was sent again meanwhile
@@ -32,7 +33,6 @@ type lane struct {
 	lastErr  error
 	logged   string    // what was last logged as the reason why there is no connection
 	loggedAt time.Time // and when
-	spare    parcel    // an empty one, with room
 	out      sent
 }
 
@@ -51,8 +51,12 @@ type parcel struct {
 
 func (p *parcel) size() int { return len(p.frames) + len(p.bytes) }
 
-// maxParcel is how many bytes of frames a parcel collects.
-const maxParcel = 256 << 10
+const (
+	// maxParcel is how many bytes of frames a parcel collects.
+	maxParcel = 256 << 10
+	// firstParcel is how many it has room for at first.
+	firstParcel = 4 << 10
+)
 
 func (t *Transport) newLane(to peer.NodeID, which peer.Lane) *lane {
 	l := &lane{t: t, to: to, which: which, wake: make(chan struct{}, 1), since: time.Now()}
@@ -112,7 +116,7 @@ func (l *lane) addPushLocked(m peer.Message, p peer.Push) bool {
 			return false
 		}
 		source.Hold()
-		l.line = append(l.line, parcel{frames: frames, messages: 1, pushes: []pushed{what}, body: source, bytes: bytes, times: 1})
+		l.line = append(l.line, &parcel{frames: frames, messages: 1, pushes: []pushed{what}, body: source, bytes: bytes, times: 1})
 		l.queued += len(frames) + len(bytes)
 		return true
 	}
@@ -135,7 +139,7 @@ func (l *lane) mergeLocked(m peer.Message, what pushed) bool {
 		return true
 	}
 	for i := range l.line {
-		p := &l.line[i]
+		p := l.line[i]
 		if p.body != nil && p.pushes[0] == what {
 			l.queued -= len(p.frames)
 			p.frames = peer.Append(p.frames[:0], m)
@@ -159,11 +163,14 @@ func (l *lane) admitLocked(n int) bool {
 // openLocked is the parcel at the end of the line, or a new one.
 func (l *lane) openLocked() *parcel {
 	if n := len(l.line); n > 0 && l.line[n-1].body == nil && len(l.line[n-1].frames) < maxParcel {
-		return &l.line[n-1]
+		return l.line[n-1]
 	}
-	l.line = append(l.line, l.spare)
-	l.spare = parcel{}
-	return &l.line[len(l.line)-1]
+	p, _ := l.t.parcels.Get().(*parcel)
+	if p == nil {
+		p = &parcel{frames: make([]byte, 0, firstParcel)}
+	}
+	l.line = append(l.line, p)
+	return p
 }
 
 func (l *lane) addedLocked(p *parcel, before int) {
@@ -183,23 +190,19 @@ func (l *lane) nudge() {
 }
 
 // take is what is first in line.
-func (l *lane) take() (p parcel, ok bool) {
+func (l *lane) take() *parcel {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.line) == 0 {
-		return parcel{}, false
+		return nil
 	}
-	p = l.line[0]
-	l.line[0] = parcel{}
-	l.line = l.line[1:]
-	if len(l.line) == 0 {
-		l.line = nil
-	}
+	p := l.line[0]
+	l.line = slices.Delete(l.line, 0, 1) // few are in it
 	l.queued -= p.size()
 	if p.body != nil {
 		l.sending, l.merged = p.pushes[0], 0
 	}
-	return p, true
+	return p
 }
 
 // gone ends a parcel: it has been sent, or may have been, or has certainly not.
@@ -218,9 +221,9 @@ func (l *lane) gone(p *parcel, fate fate) {
 	l.mu.Unlock()
 	l.settle(p, fate)
 	if p.body == nil && cap(p.frames) <= 2*maxParcel {
-		l.mu.Lock()
-		l.spare = parcel{frames: p.frames[:0], pushes: p.pushes[:0]}
-		l.mu.Unlock()
+		clear(p.pushes)
+		*p = parcel{frames: p.frames[:0], pushes: p.pushes[:0]}
+		l.t.parcels.Put(p)
 	}
 }
 
@@ -316,7 +319,7 @@ func (l *lane) opened(c *outgoing) {
 	l.logged = ""
 	l.mu.Unlock()
 	if had != "" {
-		l.t.o.Log.Info("peer reached again", "peer", l.to, "addr", c.addr)
+		l.t.o.Log.Info("peer reached again", "peer", l.to, "addr", c.addr, "lane", l.which)
 	} else {
 		l.t.o.Log.Debug("connected to peer", "peer", l.to, "addr", c.addr, "lane", l.which)
 	}
@@ -340,8 +343,12 @@ func (l *lane) closed(c *outgoing, err error) {
 
 // failed: there is no connection, so there is nothing to wait in line for, until it is time to try again; false is the lane's end.
 func (l *lane) failed(err error, pause time.Duration) bool {
-	if l.ctx.Err() != nil {
+	select {
+	case <-l.ctx.Done():
 		return false
+	case <-l.t.ending:
+		return false
+	default:
 	}
 	now := time.Now()
 	l.mu.Lock()
@@ -353,7 +360,7 @@ func (l *lane) failed(err error, pause time.Duration) bool {
 	addr := l.addr
 	l.mu.Unlock()
 	if news {
-		l.t.o.Log.Warn("cannot reach peer", "peer", l.to, "addr", addr, "error", err)
+		l.t.o.Log.Warn("cannot reach peer", "peer", l.to, "addr", addr, "lane", l.which, "error", err)
 	}
 	l.drop()
 	timer := time.NewTimer(pause)
@@ -378,64 +385,56 @@ func (l *lane) drop() {
 	}
 	l.mu.Unlock()
 	for i := range line {
-		l.settle(&line[i], undeliverable)
+		l.settle(line[i], undeliverable)
 	}
 }
 
 // serve sends what comes in line over a connection, until that or the lane ends.
 func (l *lane) serve(c *outgoing) error {
-	o := &l.t.o
-	tick := time.NewTicker(o.PingEvery)
-	defer tick.Stop()
+	defer context.AfterFunc(l.ctx, c.close)() // also in the middle of a write
+	probe := time.NewTimer(l.t.o.PingEvery)
+	defer probe.Stop()
 	used := time.Now()
 	ending := l.t.ending
 	for {
-		for {
-			p, ok := l.take()
-			if !ok {
-				break
-			}
-			fate, err := c.send(&p)
-			l.gone(&p, fate)
+		if p := l.take(); p != nil {
+			fate, err := c.send(p)
+			l.gone(p, fate)
 			if err != nil {
 				return err
 			}
 			used = time.Now()
 			select {
-			case <-tick.C:
-				if err := c.probe(); err != nil {
-					return err
-				}
+			case <-probe.C:
 			default:
+				continue
 			}
-		}
-		if ending == nil { // and now everything has been sent
+		} else if ending == nil { // and now everything has been sent
 			c.farewell(l.ctx)
 			return errStopping
-		}
-		select {
-		case <-l.wake:
-		case <-tick.C:
-			if l.which == peer.Bulk && time.Since(used) >= o.BulkIdle && !l.waiting() {
-				return nil
+		} else {
+			select {
+			case <-l.wake:
+				continue
+			case <-ending:
+				ending = nil
+				continue
+			case <-c.broken:
+				return c.err
+			case <-l.ctx.Done():
+				return l.ctx.Err()
+			case <-probe.C:
+				if l.which == peer.Bulk && time.Since(used) >= l.t.o.BulkIdle {
+					return nil
+				}
 			}
-			if err := c.probe(); err != nil {
-				return err
-			}
-		case <-c.broken:
-			return c.err
-		case <-ending:
-			ending = nil
-		case <-l.ctx.Done():
-			return l.ctx.Err()
 		}
+		again, err := c.probe()
+		if err != nil {
+			return err
+		}
+		probe.Reset(again)
 	}
-}
-
-func (l *lane) waiting() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.line) > 0
 }
 
 func (l *lane) connected() *outgoing {

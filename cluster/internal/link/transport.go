@@ -34,7 +34,8 @@ type Transport struct {
 	inbound map[inboundKey]*inbound
 	counts  map[peer.NodeID]*received
 
-	lost lostAndFound
+	lost    lostAndFound
+	parcels sync.Pool // of *parcel
 }
 
 // link is this node's way to another.
