@@ -212,7 +212,7 @@ func TestRotation_NeverPartsTwoNodesAndEndsOldConnections(t *testing.T) {
 
 // TestRefusal_TakesNoLongerForAKeyThatIsNearlyRight: nothing compares keys byte by byte; who is refused is refused because a signature does not
 // verify. So the times of refusals say nothing about the key. Coarse, since this machine is shared: the medians of many tries, one against
-// the other in turn, may not differ by half.
+// the other in turn, may not differ by a factor of two.
 func TestRefusal_TakesNoLongerForAKeyThatIsNearlyRight(t *testing.T) {
 	t.Parallel()
 	key := Generate()
@@ -239,7 +239,7 @@ func TestRefusal_TakesNoLongerForAKeyThatIsNearlyRight(t *testing.T) {
 		slices.Sort(took[i])
 	}
 	nearly, far := took[0][30], took[1][30]
-	if nearly > far*3/2 || far > nearly*3/2 {
+	if nearly > 2*far || far > 2*nearly {
 		t.Errorf("refused in %v with a key that is wrong in one bit, in %v with any other", nearly, far)
 	}
 }
