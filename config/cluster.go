@@ -35,7 +35,7 @@ func (l *loader) checkCluster(c *Config) {
 func (l *loader) checkAlone(c *Config) {
 	defaults := Default().Settings()
 	for i, s := range l.settings {
-		if (s.Block == "cluster" || s.Path() == "sessions.snapshot_dir") && s.Value() != defaults[i].Value() {
+		if s.Block == "cluster" && s.Value() != defaults[i].Value() {
 			l.add(l.place(s.Path()), "This node would run alone",
 				fmt.Sprintf("%s is for a node in a cluster, and what makes it one is its key. %s", l.called(s.Path()), makeKey))
 			return // once says it

@@ -92,7 +92,8 @@ type Sessions struct {
 	MaxMemory Memory
 	// MaxWaiting bounds the requests that wait for one session, 1 to 65,536. Default 64.
 	MaxWaiting int
-	// SnapshotDir is the folder in which the last node of a cluster leaves its sessions, for its next start. Default "": nowhere.
+	// SnapshotDir is the folder in which a node that is stopped leaves the sessions that no other takes, for its next start: one that runs
+	// alone, or the last of a cluster. Default "": nowhere.
 	SnapshotDir string
 }
 

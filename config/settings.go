@@ -43,7 +43,7 @@ func (c *Config) Settings() []Setting {
 
 		{"sessions", "max_memory", "max-memory", "memory for all sessions; over it new sessions are refused", memory{&c.Sessions.MaxMemory, 1 * mib, 64 * tib}},
 		{"sessions", "max_waiting", "max-waiting", "most requests that may wait for one session", count{&c.Sessions.MaxWaiting, 1, 65_536, false}},
-		{"sessions", "snapshot_dir", "snapshot-dir", "where the last node of a cluster leaves its sessions for its next start", path{&c.Sessions.SnapshotDir, "snapshots"}},
+		{"sessions", "snapshot_dir", "snapshot-dir", "where sessions that no other node takes are left for the next start", path{&c.Sessions.SnapshotDir, "snapshots"}},
 
 		{"status", "listen", "status-addr", "where /healthz, /readyz, /metrics and /api/v1 are", address{&c.Status.Listen, "127.0.0.1:42480", false}},
 

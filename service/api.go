@@ -101,7 +101,7 @@ func (s *Service) phase() string {
 	switch {
 	case s.stopping.Load():
 		return phaseStopping
-	case s.mesh == nil:
+	case !s.clustered():
 		return phaseUp
 	}
 	switch stats := s.mesh.Stats(); {
@@ -126,7 +126,7 @@ func (s *Service) status() Status {
 		Node:      s.o.NodeName,
 		Version:   s.o.Version,
 		Phase:     s.phase(),
-		Clustered: s.mesh != nil,
+		Clustered: s.clustered(),
 		Started:   s.started.UTC().Truncate(time.Millisecond),
 		Uptime:    now.Sub(s.started).Round(time.Millisecond).Seconds(),
 		Addresses: s.Addrs(),
@@ -137,7 +137,7 @@ func (s *Service) status() Status {
 		st.Memory.Bodies, st.Memory.Used, st.Memory.Limit = f.BodyBytes, f.UsedBytes, f.MaxMemory
 		st.Applications, st.Waiting = f.Apps, f.Waiting
 	}
-	if s.mesh == nil {
+	if !s.clustered() {
 		return st
 	}
 	c := s.mesh.Stats()
@@ -178,7 +178,7 @@ func latest(all []cluster.Event) []cluster.Event {
 
 // members of a node that runs alone are itself.
 func (s *Service) members() Members {
-	if s.mesh != nil {
+	if s.clustered() {
 		return Members{Node: s.o.NodeName, Members: append([]cluster.Member{}, s.mesh.Members()...)}
 	}
 	return Members{Node: s.o.NodeName, Members: []cluster.Member{{
@@ -188,7 +188,7 @@ func (s *Service) members() Members {
 
 // serveDrain begins a drain, or finds one under way.
 func (s *Service) serveDrain(w http.ResponseWriter, r *http.Request) {
-	if s.mesh == nil {
+	if !s.clustered() {
 		refuse(w, http.StatusConflict, errAlone.Error()+", so nobody can take its sessions")
 		return
 	}

@@ -97,6 +97,9 @@ var outcomes = []string{"here", "nowhere", "held", "unknown", "shed"}
 
 // fetched counts how long a request waited for the cluster.
 func (m *metrics) fetched(a cluster.Answer, took time.Duration) {
+	if m.fetches == nil { // alone
+		return
+	}
 	m.fetches.WithLabelValues(strings.ToLower(a.Outcome.String())).Observe(took.Seconds())
 }
 

@@ -70,6 +70,10 @@ func (m *fakeMesh) Addrs() cluster.Addrs {
 	return cluster.Addrs{Gossip: "127.0.0.1:1", Transfer: "127.0.0.1:2"}
 }
 func (m *fakeMesh) ReloadKeys() error { m.call("reload"); return m.reloadErr }
+func (m *fakeMesh) FetchThen(r cluster.Request, then func(cluster.Answer)) {
+	go func() { then(m.Fetch(context.Background(), r)) }()
+}
+
 func (m *fakeMesh) Fetch(context.Context, cluster.Request) cluster.Answer {
 	return cluster.Answer{Outcome: handoff.Nowhere}
 }
@@ -124,13 +128,14 @@ func TestNew_TellsTheClusterItsOptions(t *testing.T) {
 	newNode(t, func(o *service.Options) {
 		o.Version, o.LockWait = "1.2.3", time.Second
 		o.Cluster = &service.Cluster{
-			Gossip: "127.0.0.1:0", Advertise: "10.0.0.5:1", Transfer: "127.0.0.1:0", Join: []string{"a"}, KeyFile: "k", SnapshotDir: "d", QueryTimeout: time.Second,
+			Gossip: "127.0.0.1:0", Advertise: "10.0.0.5:1", Transfer: "127.0.0.1:0", Join: []string{"a"}, KeyFile: "k", QueryTimeout: time.Second,
 		}
+		o.SnapshotDir = "d"
 		service.UseMesh(o, &fakeMesh{}, func(c cluster.Options) { got = c })
 	})
 	want := cluster.Options{
 		Name: "test", Version: "1.2.3", Store: got.Store, Status: "127.0.0.1:0", Gossip: "127.0.0.1:0", Advertise: "10.0.0.5:1", Transfer: "127.0.0.1:0",
-		Cluster: "default", Join: []string{"a"}, KeyFile: "k", QueryTimeout: time.Second, LockWait: time.Second, SnapshotDir: "d", Log: got.Log,
+		Cluster: "default", Join: []string{"a"}, KeyFile: "k", QueryTimeout: time.Second, LockWait: time.Second, MaxBody: 64 << 20, SnapshotDir: "d", Log: got.Log,
 	}
 	if !reflect.DeepEqual(got, want) || got.Store == nil || got.Log == nil {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -142,6 +147,16 @@ func TestNew_TellsTheClusterItsOptions(t *testing.T) {
 	if !got.Insecure || got.LockWait >= 0 {
 		t.Errorf("without LockWait and keys: got %+v", got)
 	}
+	newNode(t, func(o *service.Options) {
+		o.SnapshotDir = "d"
+		service.UseMesh(o, &fakeMesh{}, func(c cluster.Options) { got = c })
+	})
+	if got.Gossip != "" || got.Transfer != "" || got.SnapshotDir != "d" {
+		t.Errorf("alone, with a folder to keep sessions in: got %+v", got)
+	}
+	newNode(t, func(o *service.Options) {
+		service.UseMesh(o, &fakeMesh{}, func(cluster.Options) { t.Error("a node that runs alone is in a cluster") })
+	})
 }
 
 func TestStart_JoinsTheCluster(t *testing.T) {
@@ -300,7 +315,7 @@ func TestStop_KeepsWhatNobodyTakes(t *testing.T) {
 			newWebServer(t, ours).wantEnd()
 		}
 		n = bubble(t, m, func(o *service.Options) {
-			o.Cluster = &service.Cluster{Gossip: "127.0.0.1:0", Transfer: "127.0.0.1:0", SnapshotDir: "snapshots"}
+			o.SnapshotDir = "snapshots"
 		})
 		if err := n.Stop(); err != nil {
 			t.Errorf("Stop: %v", err)
@@ -314,12 +329,36 @@ func TestStop_KeepsWhatNobodyTakes(t *testing.T) {
 	})
 }
 
+// A node that runs alone has nobody to hand sessions to, and does not look for them.
+func TestStop_AloneKeepsSessions(t *testing.T) {
+	t.Parallel()
+	m := &fakeMesh{}
+	n := startNode(t, func(o *service.Options) {
+		o.SnapshotDir = "snapshots"
+		service.UseMesh(o, m, nil)
+	})
+	n.dial(t).want(200, set("a", "0", "body"))
+	n.dial(t).want(404, get("b"))
+	var s service.Status
+	if getJSON(t, n, "/api/v1/status", &s); s.Clustered || s.Phase != "up" || s.Addresses.Gossip != "" {
+		t.Errorf("got %+v", s)
+	}
+	if err := n.Stop(); err != nil {
+		t.Error(err)
+	}
+	m.wantCalls(t, "start", "snapshot", "stop")
+	n.log.want(t, `writing the sessions that are left to disk: sessions=1 reason="this node runs alone: it is in no cluster" folder=snapshots`, 1)
+	if n.Farewell() != "stopped" {
+		t.Errorf("got %q", n.Farewell())
+	}
+}
+
 func TestStop_CountsWhatCannotBeKept(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := &fakeMesh{drain: func(context.Context) error { return cluster.ErrNobody }, snapshotErr: errors.New("disk full")}
 		n := bubble(t, m, func(o *service.Options) {
-			o.Cluster = &service.Cluster{Gossip: "127.0.0.1:0", Transfer: "127.0.0.1:0", SnapshotDir: "snapshots"}
+			o.SnapshotDir = "snapshots"
 		})
 		n.log.errorsExpected = true
 		if err := n.Stop(); err == nil || !strings.Contains(err.Error(), "disk full") {
@@ -337,7 +376,7 @@ func TestHurry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &fakeMesh{drain: forever}
 		n := bubble(t, m, func(o *service.Options) {
-			o.Cluster = &service.Cluster{Gossip: "127.0.0.1:0", Transfer: "127.0.0.1:0", SnapshotDir: "snapshots"}
+			o.SnapshotDir = "snapshots"
 		})
 		stalled := n.pipe(t)
 		stalled.send(get("a")[:20])

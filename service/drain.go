@@ -178,11 +178,7 @@ func (s *Service) handOver(ctx context.Context) error {
 	p := s.mesh.Progress()
 	s.farewell = fmt.Sprintf("drained %d sessions (%s) to %d members in %v", p.Sessions, megabytes(p.Bytes), p.Members, p.Elapsed.Round(time.Millisecond))
 
-	left := s.store.Stats().Active
-	if left == 0 {
-		return nil
-	}
-	return s.keep(left, s.drain.failed())
+	return s.keep(s.drain.failed())
 }
 
 func await(ctx context.Context, ended <-chan struct{}) {
@@ -192,21 +188,25 @@ func await(ctx context.Context, ended <-chan struct{}) {
 	}
 }
 
-// keep writes sessions that nobody took to where the next start finds them.
-func (s *Service) keep(left int64, why error) error {
-	if s.o.Cluster.SnapshotDir == "" {
+// keep writes what is still here to where the next start finds it.
+func (s *Service) keep(why error) error {
+	left := s.store.Stats().Active
+	if left == 0 {
+		return nil
+	}
+	if s.o.SnapshotDir == "" {
 		s.log.Error("sessions are lost: nobody took them, and no snapshot_dir is set", "sessions", left, "reason", reason(why))
 		return logged{fmt.Errorf("%d sessions are lost", left)}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), snapshotTime) // also if Stop was told to hurry
 	defer cancel()
-	s.log.Info("writing the sessions that nobody took to disk", "sessions", left, "reason", reason(why), "folder", s.o.Cluster.SnapshotDir)
+	s.log.Info("writing the sessions that are left to disk", "sessions", left, "reason", reason(why), "folder", s.o.SnapshotDir)
 	sessions, bytes, err := s.mesh.Snapshot(ctx)
 	if err != nil {
 		s.log.Error("sessions are lost: nobody took them, and they cannot be written", "sessions", left, "error", err)
 		return logged{fmt.Errorf("%d sessions are lost: %w", left, err)}
 	}
-	s.log.Info("wrote sessions for the next start", "sessions", sessions, "size", megabytes(bytes), "folder", s.o.Cluster.SnapshotDir)
+	s.log.Info("wrote sessions for the next start", "sessions", sessions, "size", megabytes(bytes), "folder", s.o.SnapshotDir)
 	return nil
 }
 

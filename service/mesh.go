@@ -16,6 +16,7 @@ type mesh interface {
 	ReloadKeys() error
 
 	Fetch(context.Context, cluster.Request) cluster.Answer
+	FetchThen(cluster.Request, func(cluster.Answer))
 	Done(cluster.Answer)
 	Fresh() bool
 
@@ -30,42 +31,46 @@ type mesh interface {
 
 var _ mesh = (*cluster.Node)(nil)
 
-// newMesh makes the node's part in its cluster; none if it runs alone.
+// newMesh makes the node's part in its cluster. One that runs alone has none, unless it is to keep its sessions: then it is the only one of a
+// cluster of its own, without listeners.
 func (s *Service) newMesh() error {
-	o := s.o.Cluster
-	if o == nil {
+	if s.o.Cluster == nil && s.o.SnapshotDir == "" {
 		return nil
 	}
-	opts := cluster.Options{
-		Name:         s.o.NodeName,
-		Version:      s.o.Version,
-		Store:        s.store,
-		Status:       s.o.StatusAddr,
-		Gossip:       o.Gossip,
-		Advertise:    o.Advertise,
-		Transfer:     o.Transfer,
-		Cluster:      o.Name,
-		Join:         o.Join,
-		KeyFile:      o.KeyFile,
-		Insecure:     o.Insecure,
-		QueryTimeout: o.QueryTimeout,
-		LockWait:     s.o.LockWait,
-		SnapshotDir:  o.SnapshotDir,
-		Log:          s.o.Log,
+	o := cluster.Options{
+		Name:        s.o.NodeName,
+		Version:     s.o.Version,
+		Store:       s.store,
+		Status:      s.o.StatusAddr,
+		LockWait:    s.o.LockWait,
+		MaxBody:     s.o.MaxBody,
+		SnapshotDir: s.o.SnapshotDir,
+		Log:         s.o.Log,
 	}
-	if opts.LockWait == 0 {
-		opts.LockWait = -1 // there, 0 is the default
+	if o.LockWait == 0 {
+		o.LockWait = -1 // there, 0 is the default
 	}
-	m, err := s.o.newMesh(opts)
+	if c := s.o.Cluster; c != nil {
+		o.Gossip, o.Advertise, o.Transfer = c.Gossip, c.Advertise, c.Transfer
+		o.Cluster, o.Join = c.Name, c.Join
+		o.KeyFile, o.Insecure = c.KeyFile, c.Insecure
+		o.QueryTimeout = c.QueryTimeout
+	}
+	m, err := s.o.newMesh(o)
 	if err != nil {
 		return fmt.Errorf("set up the cluster: %w", err)
 	}
 	s.mesh = m
 	s.conns.mesh = m // before any connection
 	s.drain = newDrain(m, s.log)
-	s.metrics.watch(m)
+	if s.clustered() {
+		s.metrics.watch(m)
+	}
 	return nil
 }
+
+// clustered tells whether there are others.
+func (s *Service) clustered() bool { return s.o.Cluster != nil }
 
 // startMesh joins the cluster, or begins to: that goes on in the background. Until then web servers are served all the same.
 func (s *Service) startMesh(ctx context.Context) error {
@@ -81,7 +86,11 @@ func (s *Service) startMesh(ctx context.Context) error {
 		defer cancel()
 		return s.mesh.Stop(ctx)
 	})
-	s.onStopWithin(s.o.Cluster.DrainTimeout, "hand over sessions", s.handOver)
+	if s.clustered() {
+		s.onStopWithin(s.o.Cluster.DrainTimeout, "hand over sessions", s.handOver)
+	} else {
+		s.onStop("keep sessions", func(context.Context) error { return s.keep(errAlone) })
+	}
 	return nil
 }
 
@@ -92,7 +101,7 @@ var errAlone = errors.New("this node runs alone: it is in no cluster")
 
 // ReloadKeys reads the cluster's key file again. If it cannot be used, the keys stay as they are.
 func (s *Service) ReloadKeys() error {
-	if s.mesh == nil {
+	if !s.clustered() {
 		return errAlone
 	}
 	if err := s.mesh.ReloadKeys(); err != nil {

@@ -36,7 +36,8 @@ type Options struct {
 	// GoroutinePerConn: serve each connection by a goroutine also where there is an event loop, which is on Linux. Default false.
 	GoroutinePerConn bool
 
-	Cluster *Cluster // that the node is one of. Default nil: it runs alone
+	Cluster     *Cluster // that the node is one of. Default nil: it runs alone
+	SnapshotDir string   // where sessions go that nobody takes when the node stops, and come from when it starts. Default "": they are lost
 
 	Log hclog.Logger // Required.
 
@@ -55,7 +56,6 @@ type Cluster struct {
 
 	QueryTimeout time.Duration // how long a page may wait for other nodes' answers. Default 2s
 	DrainTimeout time.Duration // how long handing over all sessions may take when the node stops. Default 60s
-	SnapshotDir  string        // where sessions go that nobody takes when the node stops, and come from when it starts. Default "": they are lost
 }
 
 func (o Cluster) withDefaults() *Cluster {

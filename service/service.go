@@ -35,7 +35,7 @@ type Service struct {
 	store   *session.Store
 	metrics *metrics
 	conns   *connections
-	mesh    mesh      // nil: the node runs alone
+	mesh    mesh      // nil: the node runs alone, and keeps nothing when it stops
 	drain   *drain    // nil: the same
 	started time.Time // for operators
 
@@ -64,7 +64,7 @@ func New(o Options) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("service options: StatusLine or AspNetVersion: %w", err)
 	}
-	store, err := session.New(session.Options{MaxMemory: o.MaxMemory, MaxWaiting: o.MaxWaiting})
+	store, err := session.New(session.Options{MaxMemory: o.MaxMemory, MaxWaiting: o.MaxWaiting, LockWait: o.LockWait})
 	if err != nil {
 		return nil, fmt.Errorf("make session store: %w", err)
 	}
@@ -108,7 +108,7 @@ func (s *Service) Start(ctx context.Context) error {
 	}
 	addrs := s.Addrs()
 	pairs := []any{"state", addrs.State, "status", addrs.Status, "node", addrs.Node}
-	if s.mesh != nil {
+	if s.clustered() {
 		pairs = append(pairs, "gossip", addrs.Gossip, "transfer", addrs.Transfer)
 	}
 	s.log.Info("listening", pairs...)
@@ -134,7 +134,7 @@ func (s *Service) startLocked(ctx context.Context) error {
 		return err
 	}
 	addrs := Addrs{Node: s.o.NodeName, State: state.Addr().String(), Status: status.Addr().String()}
-	if s.mesh != nil {
+	if s.clustered() {
 		a := s.mesh.Addrs()
 		addrs.Gossip, addrs.Transfer = a.Gossip, a.Transfer
 	}
@@ -151,7 +151,7 @@ func (s *Service) startServing(ctx context.Context, state net.Listener) error {
 	}
 	s.onStop("finish requests in flight", s.conns.stop) // with the status listener still up, to say that and how it goes
 	s.startAccepting(state)
-	if s.mesh != nil {
+	if s.clustered() {
 		s.onStopWithin(handOverGrace, "begin to hand over sessions", s.beginHandOver)
 	}
 	return nil

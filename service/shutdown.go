@@ -40,9 +40,9 @@ func (s *Service) StopLimit() time.Duration {
 	limit := s.o.StopTimeout + forceGrace
 	if c := s.o.Cluster; c != nil {
 		limit += handOverGrace + c.DrainTimeout + leaveTime
-		if c.SnapshotDir != "" {
-			limit += snapshotTime
-		}
+	}
+	if s.o.SnapshotDir != "" {
+		limit += snapshotTime
 	}
 	return limit
 }

@@ -166,10 +166,10 @@ func TestOptions_CarryEverySetting(t *testing.T) {
 	want.MaxConnections, want.IdleTimeout, want.RequestTimeout = 4, 5e9, 6e9
 	// In whole hundredths of the machine's memory.
 	want.MaxMemory, want.MaxWaiting = (1<<30)/100*50, 7
-	want.LockWait = 2e9
+	want.LockWait, want.SnapshotDir = 2e9, "d"
 	want.Cluster = &service.Cluster{
 		Name: "farm1", Gossip: "10.0.0.5:3", Advertise: "10.0.0.5:4", Transfer: "10.0.0.5:5", Join: []string{"a", "b:6"}, KeyFile: "k",
-		QueryTimeout: 1e9, DrainTimeout: 9e9, SnapshotDir: "d",
+		QueryTimeout: 1e9, DrainTimeout: 9e9,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

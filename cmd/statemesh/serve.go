@@ -167,13 +167,13 @@ func serve(ctx context.Context, cfg *config.Config, file, addrFile string, log h
 			"so let the firewall admit only the web servers to this address", "state", addr)
 	}
 
-	return wait(node, o.Cluster != nil, signals, log)
+	return wait(node, o, signals)
 }
 
 // wait lets the node run until it is told to stop, and stops it.
-func wait(node *service.Service, clustered bool, signals <-chan os.Signal, log hclog.Logger) error {
+func wait(node *service.Service, o service.Options, signals <-chan os.Signal) error {
 	var reload <-chan os.Signal // of a node that runs alone, SIGHUP means what it always does
-	if clustered {
+	if o.Cluster != nil {
 		var done func()
 		reload, done = notifyReload()
 		defer done()
@@ -181,8 +181,8 @@ func wait(node *service.Service, clustered bool, signals <-chan os.Signal, log h
 	for {
 		select {
 		case s := <-signals:
-			log.Info("stopping", "signal", s.String())
-			return stop(node, clustered, signals, log)
+			o.Log.Info("stopping", "signal", s.String())
+			return stop(node, o.Cluster != nil || o.SnapshotDir != "", signals, o.Log)
 		case <-reload:
 			_ = node.ReloadKeys() // it logs
 		}
@@ -207,6 +207,7 @@ func options(cfg *config.Config, machine int64, addrFile string, log hclog.Logge
 		MaxMemory:      cfg.Sessions.MaxMemory.Of(machine),
 		MaxWaiting:     cfg.Sessions.MaxWaiting,
 		LockWait:       cfg.State.LockWait,
+		SnapshotDir:    cfg.Sessions.SnapshotDir,
 		StopTimeout:    finishRequests,
 		Log:            log,
 	}
@@ -221,26 +222,26 @@ func options(cfg *config.Config, machine int64, addrFile string, log hclog.Logge
 			Insecure:     cfg.Cluster.InsecurePlaintext,
 			QueryTimeout: cfg.Cluster.QueryTimeout,
 			DrainTimeout: cfg.Cluster.DrainTimeout,
-			SnapshotDir:  cfg.Sessions.SnapshotDir,
 		}
 	}
 	return o
 }
 
 // stop stops the node, or gives up on it when it takes too long or a signal says so: then the process ends with the node still running,
-// which is what ends the node. In a cluster the second signal ends only the waiting, and the third the process.
-func stop(node *service.Service, clustered bool, signals <-chan os.Signal, log hclog.Logger) error {
+// which is what ends the node. If it has sessions to hand over, or to write to disk, the second signal ends only the waiting for others, and
+// the third the process.
+func stop(node *service.Service, keeps bool, signals <-chan os.Signal, log hclog.Logger) error {
 	limit := stopWithin
-	if clustered {
+	if keeps {
 		limit = node.StopLimit() + time.Second
 	}
 	timeout := time.After(limit)
 	stopped := make(chan error, 1)
 	go func() { stopped <- node.Stop() }() // ends with Stop, or with the process
-	for hurried := !clustered; ; hurried = true {
+	for hurried := !keeps; ; hurried = true {
 		select {
 		case err := <-stopped:
-			if err == nil || clustered { // also of a drain that was not complete
+			if err == nil || keeps { // also of a drain that was not complete
 				log.Info(node.Farewell())
 			}
 			if err != nil { // the service has logged what did not end
@@ -252,7 +253,7 @@ func stop(node *service.Service, clustered bool, signals <-chan os.Signal, log h
 				log.Warn("stopping at once: requests in flight are lost", "signal", again.String())
 				return errLogged
 			}
-			log.Warn("stopping in a hurry: requests in flight are lost, and sessions that are not handed over yet", "signal", again.String())
+			log.Warn("stopping in a hurry: not waiting for requests in flight, nor for sessions to be handed over", "signal", again.String())
 			node.Hurry()
 		case <-timeout:
 			log.Error("not stopped in time: requests in flight are lost", "after", limit)

@@ -86,8 +86,9 @@ sessions {
   # The most requests that may wait for one session, 1 to 65536.
   max_waiting = 64
 
-  # A folder in which the last node of a cluster leaves its sessions, encrypted, when it is stopped; its
-  # next start takes them from there. "" is nowhere: then they are lost.
+  # A folder in which a node that is stopped leaves, encrypted, the sessions that no other node takes: all
+  # of them if it runs alone or is the last of its cluster. Its next start takes them from there. Each node
+  # needs one of its own. "" is nowhere: then they are lost.
   snapshot_dir = ""
 }
 

@@ -1,3 +1,0 @@
-sessions {
-  snapshot_dir = "snapshots"
-}
