@@ -2,7 +2,7 @@
 //
 // Each measurement is a function that starts the servers it needs from a freshly built binary, plays web farms against them
 // (package bench), and returns a small struct of figures, which says what they mean for the promise. What is measured, and how,
-// stands above each function: throughput.go, flat.go, memory.go, expiry.go, start.go.
+// stands above each function: throughput.go, flat.go, memory.go, expiry.go, start.go, and those of clusters, see cluster.go.
 package main
 
 import (
@@ -69,6 +69,14 @@ var measurements = []struct {
 	{"memory", "Memory", memory},
 	{"expiry", "Expiry", expiry},
 	{"start", "Start", start},
+	{"cluster-meet", "Nodes meet", meet},
+	{"cluster-fetch", "A session on another node", fetch},
+	{"cluster-miss", "A session that is nowhere", miss},
+	{"cluster-pair", "Two requests of one user", pair},
+	{"cluster-wander", "No stickiness", wander},
+	{"cluster-cost", "Cost of being in a cluster", cost},
+	{"cluster-flood", "A held refresh key", flood},
+	{"cluster-drain", "A node leaves", drain},
 }
 
 func run(ctx context.Context) error {
@@ -81,11 +89,9 @@ func run(ctx context.Context) error {
 	out := flag.String("o", "", "`file` to write to, between its markers (default docs/benchmarks.md)")
 	exe := flag.String("exe", "", "statemesh `binary` to measure (default: built for the purpose)")
 	flag.Parse()
-	chosen := strings.Split(*only, ",")
-	for _, name := range chosen {
-		if !slices.Contains(names, name) {
-			return fmt.Errorf("-only: there is no %q, only %s", name, strings.Join(names, ", "))
-		}
+	chosen, err := choose(*only, names)
+	if err != nil {
+		return err
 	}
 
 	l := &lab{exe: *exe, quick: *quick, progress: bench.NewProgress(os.Stderr)}
@@ -135,6 +141,22 @@ func run(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// choose finds the measurements of a list of names; "cluster" is all whose name begins with it.
+func choose(list string, names []string) (chosen []string, err error) {
+	for _, name := range strings.Split(list, ",") {
+		found := false
+		for _, n := range names {
+			if n == name || strings.HasPrefix(n, name+"-") {
+				chosen, found = append(chosen, n), true
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("-only: there is no %q, only cluster, for all of its kind, and %s", name, strings.Join(names, ", "))
+		}
+	}
+	return chosen, nil
 }
 
 func moduleRoot() (string, error) {

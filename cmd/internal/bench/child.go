@@ -85,7 +85,7 @@ func Start(cmd *exec.Cmd, cores *Cores) (*Server, error) {
 	s.stdin = stdin
 	cmd.Stderr = s.stderr
 	cmd.SysProcAttr = childAttr()
-	if err := cores.start(cmd); err != nil {
+	if err := cores.Start(cmd); err != nil {
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 	s.PID = cmd.Process.Pid

@@ -105,8 +105,8 @@ func setAllThreads(set *unix.CPUSet) error {
 	return nil
 }
 
-// start starts a child on the servers' processor, which it inherits from the thread that starts it.
-func (c *Cores) start(cmd *exec.Cmd) error {
+// Start starts a child on the servers' processor, which it inherits from the thread that starts it.
+func (c *Cores) Start(cmd *exec.Cmd) error {
 	// Also when nothing is pinned: with Pdeathsig the child lives only as long as the thread that started it, which the
 	// runtime keeps if it is not locked when its goroutine ends.
 	if c == nil {

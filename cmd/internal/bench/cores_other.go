@@ -16,4 +16,5 @@ func Pin() (*Cores, string) { return nil, "not pinned: not done on " + runtime.G
 // Unpin undoes Pin.
 func (c *Cores) Unpin() {}
 
-func (c *Cores) start(cmd *exec.Cmd) error { return cmd.Start() }
+// Start starts a child.
+func (c *Cores) Start(cmd *exec.Cmd) error { return cmd.Start() }

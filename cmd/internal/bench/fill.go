@@ -50,6 +50,25 @@ func (f *Farm) Empty(ctx context.Context, p *Progress) error {
 	})
 }
 
+// Check reads every session of a farm of the same seed and size whose Fill was the last to write them, and returns the first fault.
+func (f *Farm) Check(ctx context.Context, p *Progress) error {
+	for s := range f.ledger {
+		f.ledger[s].version.Store(1)
+	}
+	return f.bulk(ctx, p, "reading", func(c *conn) error {
+		for _, session := range c.own() {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err := c.readPage(session); err != nil {
+				return err
+			}
+			c.done.Add(1)
+		}
+		return nil
+	})
+}
+
 // own lists the connection's sessions.
 func (c *conn) own() []uint32 {
 	sessions := make([]uint32, c.sessions)

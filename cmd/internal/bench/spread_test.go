@@ -241,7 +241,7 @@ func TestWebServer_SpeaksByHand(t *testing.T) {
 		s.body = s.body[:200]
 	}
 	service.mu.Unlock()
-	if a := ask(Get, 0, 0); a.Body == nil || strings.Contains(a.Body.Error(), w.Key(5)) {
+	if a := ask(Get, 0, 0); a.Body == nil || strings.Contains(a.Body.Error(), SessionID(7, 5)) {
 		t.Errorf("Get of half a body: %v, want an error without the key", a.Body)
 	}
 	if a := ask(Remove, 0, 0); a.Status != 200 || service.count() != 0 {

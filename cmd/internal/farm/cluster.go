@@ -128,7 +128,7 @@ func (c *Cluster) Start(ctx context.Context) error {
 func (c *Cluster) Joined(ctx context.Context) error {
 	want := make(map[string]bool)
 	for _, n := range c.Nodes {
-		if n.process != nil && n.Running() {
+		if n.Started() && n.Running() {
 			want[n.Name] = true
 		}
 	}
@@ -199,7 +199,7 @@ func (n *Node) Members(ctx context.Context) ([]Member, error) {
 // Kill ends whatever still runs. It is for the end of a test; Node.Stop for ends that are part of it.
 func (c *Cluster) Kill() {
 	for _, n := range c.Nodes {
-		if n.process != nil && n.Running() {
+		if n.Started() && n.Running() {
 			n.Kill()
 		}
 	}

@@ -134,12 +134,13 @@ func (c *Crowd) Run(ctx context.Context) *Report {
 func (c *Crowd) Visit(ctx context.Context) *Report {
 	began := time.Now()
 	c.each(func(u *user) {
-		for _, h := range u.own {
-			u.readPage(ctx, h)
-		}
+		visit := u.own
 		if u == c.users[0] {
-			for _, h := range u.shared {
-				u.readPage(ctx, h)
+			visit = slices.Concat(u.own, u.shared)
+		}
+		for _, h := range visit {
+			for !u.readPage(ctx, h) && ctx.Err() == nil {
+				continue // the connection was to a process that has ended
 			}
 		}
 	})
@@ -182,6 +183,14 @@ func (c *Crowd) Excused() (n int) {
 		h.mu.Unlock()
 	}
 	return n
+}
+
+// Keys are the ids of all sessions: what must stand in no log.
+func (c *Crowd) Keys() (keys []string) {
+	for _, h := range c.histories {
+		keys = append(keys, bench.SessionID(c.o.Seed, h.session))
+	}
+	return keys
 }
 
 // Close closes all connections.

@@ -49,6 +49,7 @@ type Node struct {
 	Addrs // valid after Start
 
 	*process // the present one, or the last
+	logs     []*Log
 	client   http.Client
 }
 
@@ -114,6 +115,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return err
 	}
 	n.process = p
+	n.logs = append(n.logs, p.log)
 	err = p.poll(ctx, "address file", func() bool {
 		text, err := os.ReadFile(file)
 		return err == nil && json.Unmarshal(text, &n.Addrs) == nil && n.State != ""
@@ -124,6 +126,12 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Started reports whether the node has ever been started.
+func (n *Node) Started() bool { return n.process != nil }
+
+// Logs are those of all its processes, in order.
+func (n *Node) Logs() []*Log { return n.logs }
 
 // Get asks the status address.
 func (n *Node) Get(ctx context.Context, path string) (status int, body []byte, err error) {

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"statemesh/cmd/internal/bench"
+	"statemesh/cmd/internal/farm"
+)
+
+type drainFigures struct {
+	sessions       int
+	rate           float64
+	took           time.Duration // from the signal until nothing was left
+	gone           time.Duration // until the process had ended
+	line           string        // its own
+	start, highest int64         // resident memory
+	before, during *bench.Result // of other nodes' web servers
+}
+
+// drain fills one of three nodes and tells it to stop, while the other two have users of their own.
+func drain(ctx context.Context, l *lab) (figures, error) {
+	m, err := l.mesh(ctx, 3, false, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer m.stop()
+	f := drainFigures{sessions: l.pick(1_000_000, 20_000), rate: 1000}
+	others, err := m.farm(ctx, l, bench.FarmOptions{Conns: 16, Sessions: 10_000, Rate: f.rate, Depth: 16}, 1, 2)
+	if err != nil {
+		return nil, err
+	}
+	full, err := m.farm(ctx, l, bench.FarmOptions{Conns: 8, Sessions: f.sessions, Size: bench.Size{Min: 1024, Max: 1024}, Minutes: 60, Depth: 64}, 0)
+	if err != nil {
+		return nil, err
+	}
+	full.Close() // its users have gone home
+	leaving := m.Nodes[0]
+	if err := sleep(ctx, l.pickTime(3*time.Second, 100*time.Millisecond)); err != nil {
+		return nil, err
+	}
+	f.before = others.Run(ctx, time.Second, l.pickTime(15*time.Second, 500*time.Millisecond), l.progress)
+	if err := right(f.before); err != nil {
+		return nil, err
+	}
+	if f.start, err = bench.ResidentBytes(leaving.PID()); err != nil {
+		return nil, err
+	}
+
+	// The others are watched until nothing is left, and no longer: afterwards there is nothing to disturb them.
+	draining, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() { f.during = others.Run(draining, 0, 2*time.Minute, l.progress) })
+	wg.Go(func() { f.highest = highest(draining, leaving) })
+	began := time.Now()
+	if err := leaving.Terminate(); err != nil {
+		return nil, err
+	}
+	line, err := leaving.Log().Await(ctx, `"@message":"drained `)
+	f.took, f.line = time.Since(began), line.Message
+	cancel()
+	wg.Wait()
+	if err != nil {
+		return nil, fmt.Errorf("%w\n%s", err, leaving.Log())
+	}
+	status, err := leaving.Wait(ctx)
+	f.gone = time.Since(began)
+	if err != nil || status != 0 {
+		return nil, fmt.Errorf("the node ended with status %d, %w", status, err)
+	}
+	if err := right(f.during); err != nil {
+		return nil, err
+	}
+	// All must be there, as they were.
+	found, err := bench.NewFarm(bench.FarmOptions{Addrs: m.addrs(1, 2), Conns: 8, Sessions: f.sessions, Size: bench.Size{Min: 1024, Max: 1024}, Mix: bench.ReadOnly, Seed: 2})
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close()
+	if err := found.Dial(ctx); err != nil {
+		return nil, err
+	}
+	return f, found.Check(ctx, l.progress)
+}
+
+// highest is the most resident memory that the node has until ctx ends.
+func highest(ctx context.Context, n *farm.Node) (most int64) {
+	for sleep(ctx, 50*time.Millisecond) == nil {
+		if now, err := bench.ResidentBytes(n.PID()); err == nil {
+			most = max(most, now)
+		}
+	}
+	return most
+}
+
+func (f drainFigures) section() section {
+	const limit = 12 * time.Second
+	p99 := f.during.Page.P99 / f.before.Page.P99
+	memory := float64(f.highest) / float64(f.start)
+	return section{
+		how: fmt.Sprintf("Three nodes on this machine, one with %s sessions of 1 KiB, the other two with web servers of their own that ask for %.0f pages/s together. The\n"+
+			"first is told to stop (SIGTERM). Then every session is read, from the other two.", count(f.sessions), f.rate),
+		command: "go run ./cmd/benchreport -only cluster-drain",
+		rows: []row{
+			{"time from the signal until nothing is left", fmt.Sprintf("at most %v", limit), fmt.Sprintf("%.1f s", f.took.Seconds()), f.took <= limit},
+			{"memory of the leaving node, highest, in ratio to its start", "at most 1.2", fmt.Sprintf("%.2f (%.0f to %.0f MB)", memory, float64(f.highest)/1e6, float64(f.start)/1e6), memory <= 1.2},
+			{"p99 of other nodes' pages meanwhile, in ratio to before", "at most 2", fmt.Sprintf("%.2f (%s to %s)", p99, ms(f.during.Page.P99), ms(f.before.Page.P99)), p99 <= 2},
+			{"sessions lost", "none", "none", true},
+		},
+		details: fmt.Sprintf("The node says: `%s`. Its process had ended after %.1f s. p99 of %d pages before, of %d meanwhile.", f.line, f.gone.Seconds(), f.before.Pages, f.during.Pages),
+	}
+}
+
+// meetFigures are times until everybody knows.
+type meetFigures struct {
+	shapes []string
+	meet   []time.Duration
+	crash  []time.Duration
+}
+
+// meet starts nine nodes at once with seed lists of each shape, waits until each sees all, and kills one.
+func meet(ctx context.Context, l *lab) (figures, error) {
+	var f meetFigures
+	for _, shape := range []struct {
+		name string
+		of   farm.Shape
+	}{{"ring", farm.Ring}, {"star", farm.Star}, {"stars of stars", farm.Stars}, {"everyone", farm.Everyone}} {
+		met, crash, err := l.meetIn(ctx, shape.of)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", shape.name, err)
+		}
+		f.shapes, f.meet, f.crash = append(f.shapes, shape.name), append(f.meet, met), append(f.crash, crash)
+	}
+	return f, nil
+}
+
+func (l *lab) meetIn(ctx context.Context, shape farm.Shape) (met, noticed time.Duration, err error) {
+	m, err := l.meshOf(farm.ClusterOptions{Nodes: 9, Shape: shape})
+	if err != nil {
+		return 0, 0, err
+	}
+	defer m.stop()
+	if err := m.Start(ctx); err != nil {
+		return 0, 0, err
+	}
+	began := time.Now()
+	if err := m.Joined(ctx); err != nil {
+		return 0, 0, err
+	}
+	met = time.Since(began)
+	began = time.Now()
+	victim := m.Nodes[4]
+	victim.Kill()
+	if err := m.Joined(ctx); err != nil { // with those that still run
+		return 0, 0, err
+	}
+	return met, time.Since(began), nil
+}
+
+func (f meetFigures) section() section {
+	s := section{
+		how:     "Nine nodes are started at once, with seed lists of each shape, until each of them sees all others and is connected to them; then one is killed,\nuntil each of the others knows.",
+		command: "go run ./cmd/benchreport -only cluster-meet",
+	}
+	for i, name := range f.shapes {
+		s.rows = append(s.rows,
+			row{"full membership after the last start: " + name, "within 3 s", fmt.Sprintf("%.2f s", f.meet[i].Seconds()), f.meet[i] <= 3*time.Second},
+			row{"a crash noticed by all: " + name, "within 4 s", fmt.Sprintf("%.2f s", f.crash[i].Seconds()), f.crash[i] <= 4*time.Second})
+	}
+	return s
+}
