@@ -52,5 +52,5 @@ func cost(t *testing.T, members int, request func(*world, int) *op) (float64, ti
 }
 
 func ask(w *world, at int, k handoff.Key, verb string) *op {
-	return w.request(0, w.nodes[at], k, input{verb: verb}, func(output) {})
+	return w.request(0, w.nodes[at], k, input{Verb: verb}, func(output) {})
 }

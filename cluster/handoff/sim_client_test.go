@@ -8,6 +8,12 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"statemesh/cluster/handoff"
+	"statemesh/cluster/internal/register"
+)
+
+type (
+	input  = register.Input
+	output = register.Output
 )
 
 // op is one request of a web server, in a handler of the node it was sent to.
@@ -41,7 +47,7 @@ func (w *world) request(client int, n *node, k handoff.Key, in input, then func(
 	o := &op{input: in, w: w, n: n, client: client, id: w.ops, key: k, call: w.now, then: then}
 	w.stats["operations"]++
 	if n == nil || !n.listening {
-		w.at(ms, func() { o.tell(output{result: "fail"}) })
+		w.at(ms, func() { o.tell(output{Result: "fail"}) })
 		return o
 	}
 	n.open = append(n.open, o)
@@ -70,7 +76,7 @@ func (o *op) missed() {
 			o.end()
 		default:
 			o.wants = true
-			o.n.m.Want(o.w.now, handoff.Request{ID: o.id, Key: o.key, Purpose: purposes[o.verb], Cookie: o.cookie, Arrived: o.arrived})
+			o.n.m.Want(o.w.now, handoff.Request{ID: o.id, Key: o.key, Purpose: purposes[o.Verb], Cookie: o.Cookie, Arrived: o.arrived})
 		}
 	})
 }
@@ -84,7 +90,7 @@ func (n *node) answered(a handoff.Answer) {
 	}
 	o := n.open[i]
 	o.wants = false
-	n.w.logf("   %s: request %d (%s %s) is answered %v", n.id, o.id, o.verb, o.key, a.Outcome)
+	n.w.logf("   %s: request %d (%s %s) is answered %v", n.id, o.id, o.Verb, o.key, a.Outcome)
 	o.owes = a.Outcome == handoff.Here || a.Outcome == handoff.Nowhere
 	n.post(ms, func() { o.goOn(a) })
 }
@@ -97,26 +103,26 @@ func (o *op) goOn(a handoff.Answer) {
 	case handoff.Here:
 		o.n.store.try(o)
 	case handoff.Nowhere:
-		if o.verb == "PUT" || o.verb == "INS" {
+		if o.Verb == "PUT" || o.Verb == "INS" {
 			o.n.store.create(o, a)
 		} else {
-			o.done(output{result: "404"})
+			o.done(output{Result: "404"})
 		}
 	case handoff.Held:
-		if o.verb == "INS" || o.verb == "HEAD" {
-			o.done(output{result: "ok"})
+		if o.Verb == "INS" || o.Verb == "HEAD" {
+			o.done(output{Result: "ok"})
 		} else {
-			o.done(output{result: "locked", cookie: a.Cookie})
+			o.done(output{Result: "locked", Cookie: a.Cookie})
 		}
 	default:
 		o.w.stats[a.Outcome.String()]++
-		o.done(output{result: o.busy()})
+		o.done(output{Result: o.busy()})
 	}
 }
 
 // busy is what a request is told that was certainly not started.
 func (o *op) busy() string {
-	if o.verb == "GET" || o.verb == "GETX" {
+	if o.Verb == "GET" || o.Verb == "GETX" {
 		return "retry"
 	}
 	return "fail"
@@ -158,7 +164,7 @@ func (o *op) hangUp() {
 		return
 	}
 	o.gone = true
-	o.tell(output{result: "?"})
+	o.tell(output{Result: "?"})
 	o.n.run(func() {
 		if o.wants {
 			o.wants = false
@@ -172,15 +178,15 @@ func (o *op) hangUp() {
 func (o *op) cutOff() {
 	o.end()
 	o.gone = true
-	o.w.at(ms/5, func() { o.tell(output{result: "?"}) })
+	o.w.at(ms/5, func() { o.tell(output{Result: "?"}) })
 }
 
 // takenBack: the node found that the web server had gone, and freed the lock that it was to get.
 func (o *op) takenBack(cookie int32) {
 	o.settle()
 	o.end()
-	o.w.record(o.key, porcupine.Operation{ClientId: o.client, Input: input{verb: "REL", cookie: cookie}, Call: int64(o.call),
-		Output: output{result: "?"}, Return: forever})
+	o.w.record(o.key, porcupine.Operation{ClientId: o.client, Input: input{Verb: "REL", Cookie: cookie}, Call: int64(o.call),
+		Output: output{Result: "?"}, Return: forever})
 }
 
 // tell gives the web server its answer, and history the operation.
@@ -193,15 +199,15 @@ func (o *op) tell(out output) {
 	if w.trace != nil {
 		w.logf("c%d %s %s@%s -> %v (%v)", o.client, o.key, o.input, o.n.name(), out, w.now-o.call)
 	}
-	if took := w.now - o.call; w.p.slowest > 0 && took > w.p.slowest && o.verb != "GET" && o.verb != "GETX" {
-		w.fail("%s of %s took %v, though nothing was lost", o.verb, o.key, took)
+	if took := w.now - o.call; w.p.slowest > 0 && took > w.p.slowest && o.Verb != "GET" && o.Verb != "GETX" {
+		w.fail("%s of %s took %v, though nothing was lost", o.Verb, o.key, took)
 	}
 	operation := porcupine.Operation{ClientId: o.client, Input: o.input, Call: int64(o.call), Output: out, Return: int64(w.now)}
 	switch {
-	case out.result == "retry" || out.result == "fail": // certainly not done
+	case out.Result == "retry" || out.Result == "fail": // certainly not done
 		w.stats["refused"]++
-	case out.result == "?" && (o.verb == "GET" || o.verb == "HEAD"):
-	case out.result == "?":
+	case out.Result == "?" && (o.Verb == "GET" || o.Verb == "HEAD"):
+	case out.Result == "?":
 		w.stats["indeterminate"]++
 		operation.Return = forever
 		w.record(o.key, operation)
@@ -229,7 +235,7 @@ type client struct {
 func (c *client) do(k handoff.Key, in input, then func(output)) {
 	ns := c.w.listeners()
 	if len(ns) == 0 {
-		c.w.at(200*ms, func() { then(output{result: "fail"}) })
+		c.w.at(200*ms, func() { then(output{Result: "fail"}) })
 		return
 	}
 	c.w.request(c.id, ns[c.w.rng.IntN(len(ns))], k, in, then)
@@ -247,11 +253,11 @@ func (c *client) page() {
 	c.tries = 0
 	switch x := w.rng.Float64(); {
 	case x < .15:
-		c.do(k, input{verb: "GET"}, c.next)
+		c.do(k, input{Verb: "GET"}, c.next)
 	case x < .20:
-		c.do(k, input{verb: "HEAD"}, c.next)
+		c.do(k, input{Verb: "HEAD"}, c.next)
 	case x < .25: // log off from a page that reads only: it holds no lock
-		c.do(k, input{verb: "DEL", cookie: 0}, c.next)
+		c.do(k, input{Verb: "DEL", Cookie: 0}, c.next)
 	case x < .35:
 		c.newUser()
 	default:
@@ -263,9 +269,9 @@ func (c *client) page() {
 func (c *client) newUser() {
 	w := c.w
 	k := handoff.Key(fmt.Sprintf("new%d", w.now/(800*ms)))
-	in := input{verb: "PUT", value: w.nextValue()}
+	in := input{Verb: "PUT", Value: w.nextValue()}
 	if w.chance(.4) {
-		in.verb = "INS"
+		in.Verb = "INS"
 	}
 	c.do(k, in, func(output) {
 		w.at(w.upTo(20*ms), func() { c.readWrite(k) })
@@ -275,20 +281,20 @@ func (c *client) newUser() {
 // readWrite is a page that may change its session: acquire, think, write.
 func (c *client) readWrite(k handoff.Key) {
 	w := c.w
-	c.do(k, input{verb: "GETX"}, func(out output) {
+	c.do(k, input{Verb: "GETX"}, func(out output) {
 		c.tries++
-		switch out.result {
+		switch out.Result {
 		case "404":
-			in := input{verb: "PUT", value: w.nextValue()}
+			in := input{Verb: "PUT", Value: w.nextValue()}
 			if w.chance(.5) {
-				in.verb = "INS"
+				in.Verb = "INS"
 			}
 			c.do(k, in, c.next)
 		case "ok":
-			w.at(w.upTo(300*ms), func() { c.finish(k, out.cookie) })
+			w.at(w.upTo(300*ms), func() { c.finish(k, out.Cookie) })
 		case "locked":
 			if c.tries > 6 { // longer than any page may take: free it
-				c.do(k, input{verb: "REL", cookie: out.cookie}, c.next)
+				c.do(k, input{Verb: "REL", Cookie: out.Cookie}, c.next)
 				return
 			}
 			w.at(500*ms, func() { c.readWrite(k) })
@@ -309,11 +315,11 @@ func (c *client) readWrite(k handoff.Key) {
 func (c *client) finish(k handoff.Key, cookie int32) {
 	switch x := c.w.rng.Float64(); {
 	case x < .70:
-		c.do(k, input{verb: "PUT", cookie: cookie, value: c.w.nextValue()}, c.next)
+		c.do(k, input{Verb: "PUT", Cookie: cookie, Value: c.w.nextValue()}, c.next)
 	case x < .85:
-		c.do(k, input{verb: "REL", cookie: cookie}, c.next)
+		c.do(k, input{Verb: "REL", Cookie: cookie}, c.next)
 	case x < .95:
-		c.do(k, input{verb: "DEL", cookie: cookie}, c.next)
+		c.do(k, input{Verb: "DEL", Cookie: cookie}, c.next)
 	default: // the page died, and its lock stays
 		c.next(output{})
 	}

@@ -79,7 +79,7 @@ func (s *store) tire(e *entry, o *op) {
 	s.n.run(func() {
 		if i := slices.IndexFunc(e.turns, func(x waiter) bool { return x.op == o }); i >= 0 {
 			e.turns = slices.Delete(e.turns, i, i+1)
-			o.done(output{result: o.busy()})
+			o.done(output{Result: o.busy()})
 		}
 	})
 }
@@ -87,36 +87,36 @@ func (s *store) tire(e *entry, o *op) {
 func (s *store) do(e *entry, o *op) {
 	s.w.checkOwners(e.key)
 	e.used = s.w.now
-	mismatch := e.locked && e.cookie != o.cookie
-	switch o.verb {
+	mismatch := e.locked && e.cookie != o.Cookie
+	switch o.Verb {
 	case "GET", "GETX":
 		if e.locked {
 			s.meetLock(e, o)
 			return
 		}
-		if o.verb == "GETX" {
+		if o.Verb == "GETX" {
 			s.acquire(e, o)
 			return
 		}
-		o.done(output{result: "ok", value: e.value})
+		o.done(output{Result: "ok", Value: e.value})
 		return
 	case "HEAD", "INS":
-		o.done(output{result: "ok"})
+		o.done(output{Result: "ok"})
 		return
 	}
 	if mismatch {
-		o.done(output{result: "locked", cookie: e.cookie})
+		o.done(output{Result: "locked", Cookie: e.cookie})
 		return
 	}
-	switch o.verb {
+	switch o.Verb {
 	case "PUT":
-		e.value, e.locked = o.value, false
+		e.value, e.locked = o.Value, false
 	case "REL":
 		e.locked = false
 	case "DEL":
 		s.remove(e)
 	}
-	o.done(output{result: "ok"})
+	o.done(output{Result: "ok"})
 	s.unlocked(e)
 }
 
@@ -124,7 +124,7 @@ func (s *store) do(e *entry, o *op) {
 func (s *store) meetLock(e *entry, o *op) {
 	left := o.arrived + lockWait - s.w.now
 	if left <= 0 || len(e.line) >= maxHeld {
-		o.done(output{result: "locked", cookie: e.cookie})
+		o.done(output{Result: "locked", Cookie: e.cookie})
 		return
 	}
 	e.line = append(e.line, waiter{op: o})
@@ -150,7 +150,7 @@ func (s *store) acquire(e *entry, o *op) {
 			o.takenBack(e.cookie)
 			e.locked = false
 		default:
-			o.done(output{result: "ok", value: e.value, cookie: e.cookie})
+			o.done(output{Result: "ok", Value: e.value, Cookie: e.cookie})
 		}
 		s.nextTurn(e)
 	})
@@ -223,12 +223,12 @@ func (s *store) create(o *op, a handoff.Answer) {
 		o.missed()
 		return
 	}
-	e := &entry{key: o.key, state: handoff.Owned, epoch: a.Epoch, value: o.value, cookie: 1, used: s.w.now}
+	e := &entry{key: o.key, state: handoff.Owned, epoch: a.Epoch, value: o.Value, cookie: 1, used: s.w.now}
 	s.entries[o.key] = e
 	s.w.logf("%s creates %s at epoch %d", s.n.id, o.key, a.Epoch)
 	s.w.serves(s.n, e, false)
 	s.w.stats["created"]++
-	o.done(output{result: "ok"})
+	o.done(output{Result: "ok"})
 }
 
 // What follows is handoff.Sessions.
@@ -290,7 +290,7 @@ func (s *store) leaveLine(e *entry, i int) {
 		x.terms.Wait = 0
 		e.turns = append(e.turns, x)
 	case x.op != nil:
-		x.op.done(output{result: "locked", cookie: e.cookie})
+		x.op.done(output{Result: "locked", Cookie: e.cookie})
 	default:
 		s.left(e.key, x.ticket, handoff.Leaving{Now: handoff.StillLocked, Cookie: e.cookie, Age: s.w.now - e.lockedAt})
 	}

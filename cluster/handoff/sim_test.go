@@ -15,6 +15,7 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"statemesh/cluster/handoff"
+	"statemesh/cluster/internal/register"
 )
 
 var (
@@ -54,7 +55,7 @@ func simulate(p profile, seed uint64, broken string, trace func(string, ...any))
 	w.runUntil(w.now + 100*time.Second)
 	w.checkRest()
 	for _, k := range sortedKeys(w.history) {
-		if res := porcupine.CheckOperationsTimeout(model, w.history[k], 20*time.Second); res != porcupine.Ok {
+		if res := porcupine.CheckOperationsTimeout(register.Model, w.history[k], 20*time.Second); res != porcupine.Ok {
 			w.logf("history of %s: %s", k, res)
 			bad = append(bad, k)
 		}
@@ -89,9 +90,9 @@ func (w *world) look(clients int) {
 
 func (w *world) lookFrom(client int, n *node, k handoff.Key, tries int) {
 	w.at(w.upTo(5*time.Second), func() {
-		w.request(client, n, k, input{verb: "GET"}, func(out output) {
+		w.request(client, n, k, input{Verb: "GET"}, func(out output) {
 			switch {
-			case out.result == "ok" || out.result == "404" || out.result == "locked":
+			case out.Result == "ok" || out.Result == "404" || out.Result == "locked":
 			case tries < 3:
 				w.lookFrom(client, n, k, tries+1)
 			default:
@@ -190,11 +191,11 @@ func report(t *testing.T, w *world, bad []handoff.Key) {
 	}
 	for _, k := range bad {
 		var text strings.Builder
-		firstBad(&text, w.history[k])
+		register.FirstBad(&text, w.history[k])
 		picture := filepath.Join(t.ArtifactDir(), fmt.Sprintf("%s-%d-%s.html", w.p.name, w.seed, k))
-		_, info := porcupine.CheckOperationsVerbose(model, w.history[k], 20*time.Second)
+		_, info := porcupine.CheckOperationsVerbose(register.Model, w.history[k], 20*time.Second)
 		if f, err := os.Create(picture); err == nil {
-			if err := porcupine.Visualize(model, info, f); err != nil {
+			if err := porcupine.Visualize(register.Model, info, f); err != nil {
 				t.Log(err)
 			}
 			f.Close()

@@ -6,7 +6,6 @@ package handoff_test
 import (
 	"container/heap"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -15,11 +14,12 @@ import (
 	"github.com/anishathalye/porcupine"
 
 	"statemesh/cluster/handoff"
+	"statemesh/cluster/internal/register"
 )
 
 const (
 	ms      = time.Millisecond
-	forever = math.MaxInt64
+	forever = register.Forever
 )
 
 // profile is what a simulated cluster goes through.
@@ -423,7 +423,7 @@ func (w *world) recordLosses(n *node) {
 
 func (w *world) lose(k handoff.Key, by time.Duration) {
 	w.stats["losses"]++
-	w.record(k, porcupine.Operation{Input: input{verb: "LOST"}, Call: int64(w.now), Output: output{result: "?"}, Return: int64(by)})
+	w.record(k, porcupine.Operation{Input: input{Verb: "LOST"}, Call: int64(w.now), Output: output{Result: "?"}, Return: int64(by)})
 }
 
 func (w *world) record(k handoff.Key, o porcupine.Operation) { w.history[k] = append(w.history[k], o) }
@@ -513,8 +513,8 @@ func (w *world) recordAbsence(n *node, d time.Duration) {
 		if n.store.entries[k] == nil && !n.m.Arriving(k) {
 			continue
 		}
-		w.record(k, porcupine.Operation{Input: input{verb: "AWAY"}, Call: int64(w.now), Output: output{result: "?"}, Return: forever})
-		w.record(k, porcupine.Operation{Input: input{verb: "BACK"}, Call: int64(w.now + d), Output: output{result: "?"}, Return: forever})
+		w.record(k, porcupine.Operation{Input: input{Verb: "AWAY"}, Call: int64(w.now), Output: output{Result: "?"}, Return: forever})
+		w.record(k, porcupine.Operation{Input: input{Verb: "BACK"}, Call: int64(w.now + d), Output: output{Result: "?"}, Return: forever})
 	}
 }
 
