@@ -28,24 +28,17 @@ type Answer struct {
 	id uint64 // to be Done with; 0: nothing is
 }
 
-// fetch is where the answer to a request that waits goes; capacity 1.
-type fetch chan Answer
-
 // Fetch looks for a session in the cluster and brings it here, or says why not. It waits, as long as the options say or until ctx ends, which is
 // Unknown. Done must be called after the operation has been tried again on the store.
 func (n *Node) Fetch(ctx context.Context, r Request) Answer {
-	id := n.lastFetch.Add(1)
-	f := make(fetch, 1)
-	key := handoff.Key(r.Key.Whole())
-	n.mail.post(event{do: func(now time.Duration) {
-		n.fetches[id] = f
-		n.machine.Want(now, handoff.Request{ID: id, Key: key, Purpose: r.Purpose, Cookie: r.Cookie, Arrived: r.Arrived.Sub(n.started)})
-	}})
+	answer := make(chan Answer, 1)
+	id := n.fetch(r, func(a Answer) { answer <- a })
 	select {
-	case a := <-f:
+	case a := <-answer:
 		return a
 	case <-ctx.Done():
 	case <-n.stopped:
+		return Answer{Outcome: handoff.Unknown}
 	}
 	n.mail.post(event{do: func(now time.Duration) {
 		delete(n.fetches, id)
@@ -54,20 +47,44 @@ func (n *Node) Fetch(ctx context.Context, r Request) Answer {
 	return Answer{Outcome: handoff.Unknown}
 }
 
+// FetchThen is Fetch for a caller that cannot wait: then is called with the answer, once, from another goroutine or this one, and must not wait either.
+func (n *Node) FetchThen(r Request, then func(Answer)) { n.fetch(r, then) }
+
+func (n *Node) fetch(r Request, then func(Answer)) (id uint64) {
+	id = n.lastFetch.Add(1)
+	key := handoff.Key(r.Key.Whole()) // r.Key may not outlive this call
+	taken := n.mail.post(event{do: func(now time.Duration) {
+		n.fetches[id] = then
+		n.machine.Want(now, handoff.Request{ID: id, Key: key, Purpose: r.Purpose, Cookie: r.Cookie, Arrived: r.Arrived.Sub(n.started)})
+	}})
+	if !taken {
+		then(Answer{Outcome: handoff.Unknown})
+	}
+	return id
+}
+
 // answer passes the machine's answer on. Of one that nobody waits for any more, Cancel is on its way.
 func (n *Node) answer(a handoff.Answer) {
-	f := n.fetches[a.Request]
-	if f == nil {
+	then := n.fetches[a.Request]
+	if then == nil {
 		return
 	}
 	delete(n.fetches, a.Request)
 	n.counts.outcomes[a.Outcome].Add(1)
-	f <- Answer{
+	then(Answer{
 		Outcome: a.Outcome,
 		Grant:   session.Grant{Epoch: uint64(a.Epoch), Term: a.Term},
 		Cookie:  a.Cookie,
 		LockAge: a.LockAge,
 		id:      a.Request,
+	})
+}
+
+// abandon answers everybody who still waits; at the end.
+func (n *Node) abandon() {
+	for id, then := range n.fetches {
+		delete(n.fetches, id)
+		then(Answer{Outcome: handoff.Unknown})
 	}
 }
 

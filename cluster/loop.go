@@ -33,11 +33,11 @@ func newMailbox() *mailbox {
 	return m
 }
 
-// post adds an event. After close it does nothing.
-func (m *mailbox) post(e event) {
+// post adds an event, and is false if the mailbox is closed.
+func (m *mailbox) post(e event) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.addLocked(e)
+	return m.addLocked(e)
 }
 
 // postMessage waits for room.
@@ -50,9 +50,9 @@ func (m *mailbox) postMessage(e event) {
 	m.addLocked(e)
 }
 
-func (m *mailbox) addLocked(e event) {
+func (m *mailbox) addLocked(e event) bool {
 	if m.closed {
-		return
+		return false
 	}
 	m.events = append(m.events, e)
 	if len(m.events) == 1 {
@@ -61,6 +61,7 @@ func (m *mailbox) addLocked(e event) {
 		default:
 		}
 	}
+	return true
 }
 
 // take returns what has come. empty, which was taken before, is the next to be filled.
@@ -77,7 +78,6 @@ func (m *mailbox) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
-	m.events = nil
 	m.room.Broadcast()
 }
 
@@ -90,6 +90,10 @@ func (n *Node) run() {
 	for {
 		select {
 		case <-n.stopped:
+			for _, e := range n.mail.take(nil) { // requests that had come by then
+				n.take(&e)
+			}
+			n.abandon()
 			return
 		case <-n.mail.wake:
 		case <-timer.C:

@@ -75,9 +75,9 @@ type Node struct {
 	machine  *handoff.Machine // run's alone
 	members  registry
 
-	fetches   map[uint64]fetch // run's alone
-	joined    bool              // the same
-	tickets   uint64            // the same: of Snapshot, counting down from the greatest
+	fetches   map[uint64]func(Answer) // run's alone
+	joined    bool                    // the same
+	tickets   uint64                  // the same: of Snapshot, counting down from the greatest
 	lastFetch atomic.Uint64
 	counts    counts
 	beat      atomic.Int64 // when run last showed that it runs, on the machine's clock
@@ -104,7 +104,7 @@ func New(o Options) (*Node, error) {
 	}
 	n := &Node{
 		o: o, id: handoff.NodeID(keys.NodeID(o.Name)), log: o.Log.Named("cluster"), started: time.Now(),
-		mail: newMailbox(), fetches: map[uint64]fetch{}, emptied: make(chan struct{}, 1), stopped: make(chan struct{}),
+		mail: newMailbox(), fetches: map[uint64]func(Answer){}, emptied: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
 	n.members.live = map[handoff.NodeID]gossip.Member{}
 	n.members.meta = gossip.Meta{

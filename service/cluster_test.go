@@ -70,6 +70,10 @@ func (m *fakeMesh) Addrs() cluster.Addrs {
 	return cluster.Addrs{Gossip: "127.0.0.1:1", Transfer: "127.0.0.1:2"}
 }
 func (m *fakeMesh) ReloadKeys() error { m.call("reload"); return m.reloadErr }
+func (m *fakeMesh) FetchThen(r cluster.Request, then func(cluster.Answer)) {
+	go func() { then(m.Fetch(context.Background(), r)) }()
+}
+
 func (m *fakeMesh) Fetch(context.Context, cluster.Request) cluster.Answer {
 	return cluster.Answer{Outcome: handoff.Nowhere}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"statemesh/cluster"
 	"statemesh/session"
 	"statemesh/wire"
 )
@@ -52,11 +53,13 @@ type conn struct {
 	parser *wire.Parser
 	req    wire.Request
 	key    session.Key
-	began  time.Duration // when the head was complete
-	whole  time.Duration // when all of it had come
-	left   int           // bytes of the body that have not come
-	body   *session.Body // of a PUT, while it belongs to us; nil if there was no memory for it
-	reply  session.Reply // the store's bytes and its turn on the session, until settle
+	began  time.Duration  // when the head was complete
+	whole  time.Duration  // when all of it had come
+	left   int            // bytes of the body that have not come
+	body   *session.Body  // of a PUT, while it belongs to us; nil if there was no memory for it
+	asked  time.Duration  // when other nodes were asked for the session
+	found  cluster.Answer // what they say, once phase is fetching and the loop is back
+	reply  session.Reply  // the store's bytes and its turn on the session, until settle
 	resp   wire.Response
 	after  error // why the connection is to end when the answer has been written; nil: it goes on
 
@@ -87,7 +90,7 @@ type operations interface {
 	Touch(session.Key) session.Reply
 }
 
-// phase is how far the request under way has come. It only ever grows, until the request has been answered.
+// phase is how far the request under way has come.
 type phase uint8
 
 const (
@@ -96,6 +99,7 @@ const (
 	inHead                 // its head is being read
 	inBody                 // its body is being read
 	complete               // all of it has come
+	fetching               // other nodes have been asked for its session, and a loop waits for what they say
 	answering              // it has been done, and its answer is being written
 )
 
@@ -201,7 +205,7 @@ func (c *conn) serveRequest() error {
 			return err
 		}
 	}
-	if c.phase == complete {
+	if c.phase == complete || c.phase == fetching {
 		if err := c.answer(); err != nil {
 			return err
 		}
@@ -377,9 +381,12 @@ func (c *conn) answer() error {
 	c.key = session.KeyOf(c.req.Key)
 	body := c.body
 	c.body = nil
-	c.reply = c.handle(body)
+	var err error
+	if c.reply, err = c.handle(body); err != nil {
+		return err
+	}
 	if c.reply.Outcome == session.Taken {
-		c.body = body // it was not started
+		c.body, c.phase = body, complete // it was not started
 		return errMustWait
 	}
 	if !c.fresh() {

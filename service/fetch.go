@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"errors"
-	"time"
 
 	"statemesh/cluster"
 	"statemesh/cluster/handoff"
@@ -15,28 +14,41 @@ import (
 // taken it for dead. Nothing is known of the request, and that is what an answer that never comes says.
 var errStale = errors.New("this node stood still, and may speak for its sessions only when it has asked for them")
 
+// errFetching is what a loop's connection returns while others are asked for its session: it is to be called again when found is
+// their answer.
+var errFetching = errors.New("the session has to be fetched")
+
 // fetch goes on with a request whose session is not here: it is brought here and the request tried again, as often as it takes, or it is
-// created if all others say that they have none. It waits. body is fetch's to give away.
-func (h *handler) fetch(req *wire.Request, key session.Key, body *session.Body, arrived time.Time) session.Reply {
-	want := cluster.Request{Key: key, Purpose: purpose(req), Cookie: cookie(req), Arrived: arrived}
-	ops := h.store.Since(arrived)
+// created if all others say that they have none. It waits, but for a loop, which is told to come back (errFetching) as it must not. body is fetch's to
+// give away.
+func (c *conn) fetch(body *session.Body) (session.Reply, error) {
+	arrived := c.clock.start.Add(c.whole)
+	want := cluster.Request{Key: c.key, Purpose: purpose(&c.req), Cookie: cookie(&c.req), Arrived: arrived}
+	c.asked = c.clock.now()
+	if !c.mayWait {
+		c.body = body
+		c.phase = fetching
+		c.nc.(interface{ fetch(cluster.Request) }).fetch(want)
+		return session.Reply{}, errFetching
+	}
+	ops := c.store.Since(arrived)
 	for {
-		asked := time.Now()
-		a := h.mesh.Fetch(context.Background(), want)
-		h.metrics.fetched(a, time.Since(asked))
-		reply, again := fetched(a, ops, req, key, body)
-		h.mesh.Done(a)
+		reply, again := c.fetched(c.mesh.Fetch(context.Background(), want), ops, body)
 		if !again {
-			return reply
+			return reply, nil
 		}
+		c.asked = c.clock.now()
 	}
 }
 
 // fetched does what the others' answer calls for. again says that the session has moved on meanwhile, and they have to be asked once more.
-func fetched(a cluster.Answer, ops operations, req *wire.Request, key session.Key, body *session.Body) (r session.Reply, again bool) {
+func (c *conn) fetched(a cluster.Answer, ops operations, body *session.Body) (r session.Reply, again bool) {
+	defer c.mesh.Done(a)
+	c.metrics.fetched(a, c.clock.now()-c.asked)
+	req := &c.req
 	switch {
 	case a.Outcome == handoff.Here, a.Outcome == handoff.Nowhere && req.Op == wire.OpSet:
-		r = do(ops, req, key, body, a.Grant)
+		r = do(ops, req, c.key, body, a.Grant)
 		return r, r.Outcome == session.NotFound
 	case a.Outcome == handoff.Nowhere:
 		return session.Reply{Outcome: session.NotFound}, false

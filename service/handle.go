@@ -6,25 +6,29 @@ import (
 )
 
 // handle is the one way of every request from the wire to the store. What is not here may be with another node, and is fetched here, so that no
-// verb can be forgotten. body is a PUT's, and handle's to give away unless the outcome is Taken; nil if there was no memory for it.
-func (c *conn) handle(body *session.Body) session.Reply {
-	h, req := c.handler, &c.req
-	reply := do(c.ops, req, c.key, body, session.Grant{})
-	if reply.Outcome == session.NotFound && h.mesh != nil {
-		if !c.mayWait {
-			return session.Reply{Outcome: session.Taken}
+// verb can be forgotten. body is a PUT's, and handle's to give away unless it fails, or the outcome is Taken; nil if there was no memory for it.
+func (c *conn) handle(body *session.Body) (reply session.Reply, err error) {
+	var missed bool
+	if c.phase == fetching {
+		reply, missed = c.fetched(c.found, c.ops, body)
+	} else {
+		reply = do(c.ops, &c.req, c.key, body, session.Grant{})
+		missed = reply.Outcome == session.NotFound && c.mesh != nil
+	}
+	if missed {
+		if reply, err = c.fetch(body); err != nil {
+			return reply, err
 		}
-		reply = h.fetch(req, c.key, body, c.clock.start.Add(c.whole))
 	}
 	switch reply.Outcome {
 	case session.Full:
-		h.noteFull()
+		c.noteFull()
 	case session.Busy:
-		h.metrics.shed(req.Op)
+		c.metrics.shed(c.req.Op)
 	case session.BadCookie:
-		h.metrics.badRequest("LockCookie is missing or no number")
+		c.metrics.badRequest("LockCookie is missing or no number")
 	}
-	return reply
+	return reply, nil
 }
 
 // do does what req asks for, if the session is here, or may be created.

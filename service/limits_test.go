@@ -67,9 +67,10 @@ func TestLimit_Body(t *testing.T) {
 		w := n.dial(t)
 		w.want(200, set("a", "0", strings.Repeat("x", 1000)))
 		wantStandard400(t, w.ask(set("a", "0", strings.Repeat("x", 1001))))
-		w.wantEnd()
+		wantStandard400(t, w.ask(set("a", "0", strings.Repeat("x", 20<<20)))) // all of it is sent before the answer is read
 		n.log.want(t, `reason="body too large"`, 1)
-		if a := n.dial(t).want(200, get("a")); len(a.body) != 1000 {
+		n.wantMetric(t, `statemesh_bad_requests_total{reason="body too large"}`, 2)
+		if a := w.want(200, get("a")); len(a.body) != 1000 {
 			t.Errorf("%d bytes are stored, want the first 1000", len(a.body))
 		}
 	})

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"statemesh/cluster"
 )
 
 // An event loop serves many connections by one goroutine, which asks the kernel for all that have something to read and serves each in turn.
@@ -41,8 +43,15 @@ type loop struct {
 
 	mu       sync.Mutex // guards the rest
 	incoming []*loopConn
+	found    []found
 	endIdle  bool // to do
 	ended    bool
+}
+
+// found is what other nodes say of the session that a connection's request is for.
+type found struct {
+	conn   *loopConn
+	answer cluster.Answer
 }
 
 // startLoops starts as many loops as goroutines can run at a time.
@@ -100,13 +109,25 @@ func (l *loop) take(c *conn) bool {
 	if l.ended {
 		return false
 	}
-	s := c.enterLoop()
+	s := c.enterLoop(l)
 	if s == nil {
 		return false
 	}
 	l.incoming = append(l.incoming, s)
 	l.poller.wake()
 	return true
+}
+
+// answer passes on what other nodes say; from any goroutine.
+func (l *loop) answer(s *loopConn, a cluster.Answer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended {
+		s.conn.mesh.Done(a)
+		return
+	}
+	l.found = append(l.found, found{s, a})
+	l.poller.wake()
 }
 
 // end makes run return.
@@ -128,7 +149,9 @@ func (l *loop) run() {
 				if l.admit() {
 					return
 				}
-			} else if s := l.open[fd]; s != nil {
+			} else if s := l.open[fd]; s != nil && s.conn.phase == fetching {
+				l.ignore(s)
+			} else if s != nil {
 				// It may be another than the event's, one that has come since and was given the number of one that has ended.
 				// Then there is nothing to read, and no harm done.
 				s.readable, s.turn = true, turnBytes
@@ -144,8 +167,8 @@ func (l *loop) run() {
 // admit takes in who has come, and tells whether the loop is to end.
 func (l *loop) admit() (ended bool) {
 	l.mu.Lock()
-	incoming := l.incoming
-	l.incoming = nil
+	incoming, answers := l.incoming, l.found
+	l.incoming, l.found = nil, nil
 	endIdle := l.endIdle
 	l.endIdle = false
 	ended = l.ended
@@ -157,6 +180,9 @@ func (l *loop) admit() (ended bool) {
 			continue
 		}
 		l.serve(s) // there is nothing to read yet: it becomes idle, or learns that the node is stopping
+	}
+	for _, f := range answers {
+		l.resume(f.conn, f.answer)
 	}
 	if endIdle {
 		for _, s := range l.open {
@@ -174,6 +200,39 @@ func (l *loop) admit() (ended bool) {
 	return ended
 }
 
+// fetch asks other nodes for the session of the request under way; resume will be called with what they say.
+func (s *loopConn) fetch(want cluster.Request) {
+	s.conn.mesh.FetchThen(want, func(a cluster.Answer) { s.loop.answer(s, a) })
+}
+
+// ignore does not listen to a web server that goes on speaking, or hangs up, while others are asked for the session it wants.
+func (l *loop) ignore(s *loopConn) {
+	if s.wasCut() {
+		l.part(s, errStopping)
+		return
+	}
+	l.poller.remove(s.fd)
+	s.ignored = true
+}
+
+// resume goes on with a request that others were asked for.
+func (l *loop) resume(s *loopConn, a cluster.Answer) {
+	if s.fd == closedFD { // it was ended by force
+		s.conn.mesh.Done(a)
+		return
+	}
+	s.conn.found = a
+	s.readable, s.turn = true, turnBytes
+	if s.ignored {
+		s.ignored = false
+		if err := l.poller.add(s.fd); err != nil {
+			l.leave(s, nil)
+			return
+		}
+	}
+	l.serve(s)
+}
+
 // serve goes on with a connection until it would have to wait.
 func (l *loop) serve(s *loopConn) {
 	err := s.conn.serveRequests()
@@ -183,6 +242,7 @@ func (l *loop) serve(s *loopConn) {
 	switch {
 	case err == nil, err == errUnready:
 		l.timed = l.timed || s.conn.clock.by > 0
+	case err == errFetching:
 	case err == errMustWait:
 		l.leave(s, nil)
 	case s.conn.mayHaveUnread(err): // to linger is to wait
@@ -243,7 +303,7 @@ func (c *conn) overdue() error {
 //
 // Closed while it is at it, which Stop may do, it notices: it duplicates either an open descriptor, and then Stop finds the new socket,
 // or a closed one, which fails.
-func (c *conn) enterLoop() *loopConn {
+func (c *conn) enterLoop(l *loop) *loopConn {
 	c.ncMu.Lock()
 	defer c.ncMu.Unlock()
 	tcp, ok := c.nc.(*net.TCPConn)
@@ -254,7 +314,7 @@ func (c *conn) enterLoop() *loopConn {
 	if err != nil {
 		return nil
 	}
-	s := &loopConn{conn: c, fd: int32(fd)}
+	s := &loopConn{conn: c, loop: l, fd: int32(fd)}
 	c.nc, c.mayWait, c.ops = s, false, c.store.Try()
 	tcp.Close() // the socket lives on
 	return s
@@ -295,8 +355,11 @@ func (c *conn) leaveLoop() error {
 // loopConn is a connection's socket while a loop serves it. Whoever closes it or interrupts it holds conn.ncMu.
 type loopConn struct {
 	conn     *conn
+	loop     *loop
 	fd       int32
 	readable bool // something has come that may not have been read yet
+	ignored  bool // the poller does not say any more that something has come
+	cut      bool // interrupted
 	turn     int  // bytes that may yet be read and written before others are served
 	iov      [2]unix.Iovec
 }
@@ -364,9 +427,16 @@ func (s *loopConn) wrote(n, of int, err unix.Errno) (int, error) {
 
 // interrupt makes what is read next the last, and whatever is written fail.
 func (s *loopConn) interrupt() {
+	s.cut = true
 	if s.fd != closedFD {
 		unix.Shutdown(int(s.fd), unix.SHUT_RDWR)
 	}
+}
+
+func (s *loopConn) wasCut() bool {
+	s.conn.ncMu.Lock()
+	defer s.conn.ncMu.Unlock()
+	return s.cut
 }
 
 func (s *loopConn) Close() error {

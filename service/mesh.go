@@ -16,6 +16,7 @@ type mesh interface {
 	ReloadKeys() error
 
 	Fetch(context.Context, cluster.Request) cluster.Answer
+	FetchThen(cluster.Request, func(cluster.Answer))
 	Done(cluster.Answer)
 	Fresh() bool
 
