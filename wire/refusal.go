@@ -21,15 +21,15 @@ const (
 	ErrTransferEncoding Refusal = "Transfer-Encoding is not spoken here"
 	ErrContentLength    Refusal = "Content-Length is no number of bytes"
 	ErrContentLengths   Refusal = "Content-Length given twice, differing"
-	ErrBodyTooLarge     Refusal = "body too large"
 	ErrNoContentLength  Refusal = "PUT without Content-Length"
 )
 
 // What Request.Refused can be: the request makes no sense, but where it ends is clear.
 const (
-	RefusedConflict   Refusal = "header given twice, differing"
-	RefusedExclusive  Refusal = "Exclusive is neither acquire nor release"
-	RefusedNoBody     Refusal = "PUT with an empty body"
-	RefusedTimeout    Refusal = "Timeout is no number of minutes from 0 to 525600"
-	RefusedExtraFlags Refusal = "ExtraFlags is no number"
+	RefusedConflict     Refusal = "header given twice, differing"
+	RefusedBodyTooLarge Refusal = "body too large"
+	RefusedExclusive    Refusal = "Exclusive is neither acquire nor release"
+	RefusedNoBody       Refusal = "PUT with an empty body"
+	RefusedTimeout      Refusal = "Timeout is no number of minutes from 0 to 525600"
+	RefusedExtraFlags   Refusal = "ExtraFlags is no number"
 )

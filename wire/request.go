@@ -54,7 +54,8 @@ type Request struct {
 	// Op is set unless Refused is: what is refused cannot be done by mistake.
 	Op  Op
 	Key []byte // DecodeKey of the target, never empty; valid until the parser's next call
-	// ContentLength is the number of body bytes that follow the head, 0 to the parser's limit. Any verb may have some.
+	// ContentLength is the number of body bytes that follow the head. Any verb may have some. It is not above the parser's limit unless
+	// the request is Refused.
 	ContentLength int
 	// Cookie is the LockCookie header: >= 0, NoCookie or InvalidCookie. It is reported for every verb and never
 	// refused here: whether anybody looks at it depends on what the store holds.
@@ -153,7 +154,7 @@ func (p *Parser) parse(buf []byte, req *Request) (int, error) {
 		case h.op == 0:
 			err = p.requestLine(line)
 		default:
-			err = h.headerLine(line, p.limits.MaxBody)
+			err = h.headerLine(line)
 		}
 		if err != nil {
 			return 0, err
@@ -240,7 +241,7 @@ func opOf(verb []byte) Op {
 }
 
 // headerLine reads "Name: value", blanks around both allowed and none needed: web servers send "Timeout:20".
-func (h *head) headerLine(line []byte, maxBody int) error {
+func (h *head) headerLine(line []byte) error {
 	h.headers++
 	if h.headers > MaxHeaders {
 		return ErrTooManyHeaders
@@ -256,12 +257,12 @@ func (h *head) headerLine(line []byte, maxBody int) error {
 	if hasControl(name) || hasControlButTab(value) {
 		return ErrControlByte
 	}
-	return h.header(name, value, maxBody)
+	return h.header(name, value)
 }
 
 // header takes in one header. Those that change where the request ends are judged at once; the others when the head
 // is complete, for what they mean depends on the verb and on each other.
-func (h *head) header(name, value []byte, maxBody int) error {
+func (h *head) header(name, value []byte) error {
 	switch headerOf(name) {
 	case headerExclusive:
 		x := parseExclusive(value)
@@ -278,7 +279,7 @@ func (h *head) header(name, value []byte, maxBody int) error {
 	case headerTransferEncoding:
 		return ErrTransferEncoding
 	case headerContentLength:
-		return h.setContentLength(value, maxBody)
+		return h.setContentLength(value)
 	}
 	return nil
 }
@@ -290,13 +291,11 @@ func (h *head) setNumber(field *number, value []byte) {
 	*field = n
 }
 
-func (h *head) setContentLength(value []byte, maxBody int) error {
+func (h *head) setContentLength(value []byte) error {
 	n := parseNumber(value)
 	switch {
 	case n.malformed() || n.value < 0:
 		return ErrContentLength
-	case int64(n.value) > int64(maxBody):
-		return ErrBodyTooLarge
 	case h.contentLength.present && h.contentLength != n:
 		return ErrContentLengths
 	}
@@ -319,6 +318,9 @@ func (p *Parser) finish(req *Request) (int, error) {
 	switch {
 	case h.conflict:
 		req.Refused = RefusedConflict
+	case int64(h.contentLength.value) > int64(p.limits.MaxBody):
+		// Not before the body has been read: a web server sends all of it before it reads an answer.
+		req.Refused = RefusedBodyTooLarge
 	case h.op == OpGet:
 		h.get(req)
 	case h.op == OpSet:

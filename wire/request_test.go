@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -189,6 +190,9 @@ func TestParse_RefusesNonsenseAndGoesOn(t *testing.T) {
 		{"GET|Content-Length: 5|Exclusive: acquires", wire.RefusedExclusive},
 		{"GET|Exclusive: acquire|Exclusive: release", wire.RefusedConflict},
 		{"GET|Exclusive: acquire|Exclusive: x", wire.RefusedConflict},
+		{"PUT|Content-Length: 67108865", wire.RefusedBodyTooLarge},
+		{"PUT|Content-Length: 2147483647", wire.RefusedBodyTooLarge},
+		{"GET|Content-Length: 67108865", wire.RefusedBodyTooLarge},
 		{"GET|LockCookie: 1|Lock-Cookie: 2", wire.RefusedConflict},
 		{"GET|Exclusive: release|LockCookie: 1|LockCookie: x", wire.RefusedConflict},
 		{"PUT|Content-Length: 5|Timeout: 20|Timeout: 21", wire.RefusedConflict},
@@ -204,8 +208,9 @@ func TestParse_RefusesNonsenseAndGoesOn(t *testing.T) {
 			verb, headers, _ := strings.Cut(tt.headers, "|")
 			first := verb + " /a HTTP/1.1\r\n" + strings.ReplaceAll(headers, "|", "\r\n") + "\r\n\r\n"
 			body := 0
-			if strings.Contains(headers, "Content-Length: 5") {
-				body = 5
+			if _, length, ok := strings.Cut(headers, "Content-Length: "); ok {
+				length, _, _ = strings.Cut(length, "|")
+				body, _ = strconv.Atoi(length)
 			}
 			p := wire.NewParser(wire.Limits{})
 			var req wire.Request
@@ -263,8 +268,7 @@ var misframed = []struct {
 	{"Content-Length negative", "PUT /a HTTP/1.1\r\nContent-Length: -5\r\n\r\n", wire.ErrContentLength},
 	{"Content-Length negative, on a GET", "GET /a HTTP/1.1\r\nContent-Length: -5\r\n\r\n", wire.ErrContentLength},
 	{"Content-Length beyond an int32", "PUT /a HTTP/1.1\r\nContent-Length: 4294967301\r\n\r\n", wire.ErrContentLength},
-	{"Content-Length beyond the limit", "PUT /a HTTP/1.1\r\nContent-Length: 67108865\r\n\r\n", wire.ErrBodyTooLarge},
-	{"Content-Length beyond the limit, on a GET", "GET /a HTTP/1.1\r\nContent-Length: 67108865\r\n\r\n", wire.ErrBodyTooLarge},
+	{"Content-Length just beyond an int32", "PUT /a HTTP/1.1\r\nContent-Length: 2147483648\r\n\r\n", wire.ErrContentLength},
 	{"Content-Length twice", "PUT /a HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", wire.ErrContentLengths},
 	{"refused and misframed", "PUT /a HTTP/1.1\r\nTimeout: x\r\nContent-Length: 5\r\nnonsense\r\n\r\n", wire.ErrNoColon},
 	{"line too long", "GET /" + strings.Repeat("a", wire.MaxLine) + "\r\n\r\n", wire.ErrLineTooLong},
@@ -331,31 +335,31 @@ func TestParse_KeepsToItsLimits(t *testing.T) {
 		name   string
 		limits wire.Limits
 		head   string
-		want   error
+		want   wire.Refusal
 	}{
-		{"longest line", wire.Limits{}, line(wire.MaxLine) + "\r\n", nil},
+		{"longest line", wire.Limits{}, line(wire.MaxLine) + "\r\n", ""},
 		{"line a byte too long", wire.Limits{}, line(wire.MaxLine+1) + "\r\n", wire.ErrLineTooLong},
-		{"longest head", wire.Limits{MaxHead: 100}, line(98) + "\r\n", nil},
+		{"longest head", wire.Limits{MaxHead: 100}, line(98) + "\r\n", ""},
 		{"head a byte too long", wire.Limits{MaxHead: 100}, line(99) + "\r\n", wire.ErrHeadTooLong},
 		{"empty lines in front count", wire.Limits{MaxHead: 100}, "\n\n\n" + line(96) + "\r\n", wire.ErrHeadTooLong},
-		{"long head allowed", wire.Limits{MaxHead: 1 << 20}, "GET /a\r\n" + strings.Repeat("X:"+strings.Repeat("a", 8000)+"\r\n", 64) + "\r\n", nil},
-		{"most headers", wire.Limits{}, "GET /a\r\n" + strings.Repeat("X: a\r\n", wire.MaxHeaders) + "\r\n", nil},
-		{"largest body", wire.Limits{MaxBody: 1000}, "PUT /a\r\nContent-Length: 1000\r\n\r\n", nil},
-		{"body a byte too large", wire.Limits{MaxBody: 1000}, "PUT /a\r\nContent-Length: 1001\r\n\r\n", wire.ErrBodyTooLarge},
-		{"largest body by default", wire.Limits{}, "PUT /a\r\nContent-Length: 67108864\r\n\r\n", nil},
-		{"negative limits mean defaults", wire.Limits{MaxHead: -1, MaxBody: -1}, put, nil},
+		{"long head allowed", wire.Limits{MaxHead: 1 << 20}, "GET /a\r\n" + strings.Repeat("X:"+strings.Repeat("a", 8000)+"\r\n", 64) + "\r\n", ""},
+		{"most headers", wire.Limits{}, "GET /a\r\n" + strings.Repeat("X: a\r\n", wire.MaxHeaders) + "\r\n", ""},
+		{"largest body", wire.Limits{MaxBody: 1000}, "PUT /a\r\nContent-Length: 1000\r\n\r\n", ""},
+		{"body a byte too large", wire.Limits{MaxBody: 1000}, "PUT /a\r\nContent-Length: 1001\r\n\r\n", wire.RefusedBodyTooLarge},
+		{"largest body by default", wire.Limits{}, "PUT /a\r\nContent-Length: 67108864\r\n\r\n", ""},
+		{"negative limits mean defaults", wire.Limits{MaxHead: -1, MaxBody: -1}, put, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var req wire.Request
 			n, err := wire.NewParser(tt.limits).Parse([]byte(tt.head), &req)
-			want := len(tt.head)
-			if tt.want != nil {
-				want = 0
+			got := req.Refused
+			if err != nil {
+				got = err.(wire.Refusal)
 			}
-			if n != want || !errors.Is(err, tt.want) {
-				t.Errorf("Parse = %d, %v; want %d, %v", n, err, want, tt.want)
+			if got != tt.want || n != 0 && n != len(tt.head) || (n == 0) != (err != nil) {
+				t.Errorf("Parse = %d, %v, Refused %q; want %q", n, err, req.Refused, tt.want)
 			}
 		})
 	}
