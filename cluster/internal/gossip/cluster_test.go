@@ -33,7 +33,7 @@ type node struct {
 	w    *world
 	host *simnet.Host
 	ip   string
-	log  *bytes.Buffer
+	log  *logBuffer
 
 	mu     sync.Mutex // guards what follows
 	events []string
@@ -55,6 +55,24 @@ func pick[T any](some, all []T) []T {
 }
 
 var keyA = bytes.Repeat([]byte("a"), 32)
+
+// logBuffer is read while it is written.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
 
 // inBubble runs a test of a cluster in virtual time.
 func inBubble(t *testing.T, seed uint64, f func(w *world)) {
@@ -89,7 +107,7 @@ func (w *world) start(i int, seeds []string, change ...func(*Options)) *node {
 }
 
 func (w *world) try(i int, seeds []string, change ...func(*Options)) (*node, error) {
-	n := &node{w: w, host: w.net.Host(ip(i)), ip: ip(i), log: &bytes.Buffer{}, at: map[string]time.Time{}}
+	n := &node{w: w, host: w.net.Host(ip(i)), ip: ip(i), log: &logBuffer{}, at: map[string]time.Time{}}
 	transport, err := n.host.Gossip(ip(i) + ":" + DefaultPort)
 	if err != nil {
 		return nil, err

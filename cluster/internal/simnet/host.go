@@ -114,8 +114,6 @@ func (h *Host) listen(network, addr string) (*Listener, error) {
 	l := &Listener{host: h, addr: at, queue: make(chan net.Conn, backlog), done: make(chan struct{})}
 	h.net.listens[at] = l
 	h.listeners[l] = true
-	close(h.net.changed) // someone may be dialing; connections do not care
-	h.net.changed = make(chan struct{})
 	return l, nil
 }
 
@@ -142,7 +140,7 @@ func (h *Host) own(addr string) (netip.AddrPort, error) {
 }
 
 // Dial connects to ip:port. It takes a round trip; over a path that is cut, to a machine without power or to a listener that does not accept
-// it waits until ctx ends.
+// it tries again as TCP does, until ctx ends.
 func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	to, err := netip.ParseAddrPort(addr)
 	if err != nil {
@@ -159,10 +157,10 @@ func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error)
 	if err := pause(ctx, h.net.writeFate(there).after+h.net.writeFate(back).after); err != nil {
 		return fail(err)
 	}
-	for {
+	for again := time.Second; ; again *= 2 { // TCP tries after 1, 3, 7 seconds
 		h.net.mu.RLock()
 		open := h.net.openLocked(there) && h.net.openLocked(back)
-		l, changed := h.net.listens[to], h.net.changed
+		l := h.net.listens[to]
 		h.net.mu.RUnlock()
 		if open && l == nil {
 			return fail(syscall.ECONNREFUSED)
@@ -176,14 +174,7 @@ func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error)
 				return c, nil
 			}
 		}
-		again := time.NewTimer(time.Second) // SYN is sent again; what it waits for may be room in the backlog
-		select {
-		case <-changed:
-		case <-again.C:
-		case <-ctx.Done():
-		}
-		again.Stop()
-		if err := ctx.Err(); err != nil {
+		if err := pause(ctx, again); err != nil {
 			return fail(err)
 		}
 	}

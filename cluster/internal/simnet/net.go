@@ -70,8 +70,7 @@ type Net struct {
 	listens map[netip.AddrPort]*Listener
 	packets map[netip.AddrPort]*Gossip
 	conns   map[*Conn]bool
-	port    uint16        // the latest that was picked
-	changed chan struct{} // closed, and replaced, when a cut, a machine or a listener changes
+	port    uint16 // the latest that was picked
 }
 
 // path leads from one machine to another.
@@ -89,7 +88,6 @@ func New(seed uint64) *Net {
 		packets: map[netip.AddrPort]*Gossip{},
 		conns:   map[*Conn]bool{},
 		port:    49151,
-		changed: make(chan struct{}),
 	}
 }
 
@@ -183,8 +181,6 @@ func (n *Net) flows(p path) bool {
 // wake lets everything that waits look again.
 func (n *Net) wake() {
 	n.mu.Lock()
-	close(n.changed)
-	n.changed = make(chan struct{})
 	conns := make([]*Conn, 0, len(n.conns))
 	for c := range n.conns {
 		conns = append(conns, c)
