@@ -3,7 +3,6 @@ package link
 import (
 	"context"
 	"crypto/tls"
-	"io"
 	"net"
 	"testing"
 	"time"
@@ -172,20 +171,4 @@ func (a *accepter) greet() (*fake, peer.Hello) {
 	f, h := a.accept()
 	f.say(peer.Hello{Speaks: peer.Spoken, Lane: h.Lane, Generation: h.Generation, Self: a.id, To: h.Self})
 	return f, h
-}
-
-// readAll answers probes until the connection ends, and returns all that was said.
-func (f *fake) readAll() (all []peer.Message, err error) {
-	for {
-		_ = f.SetReadDeadline(time.Time{})
-		m, err := f.Next(func(p peer.Push) (any, error) { return io.ReadAll(f.Reader) })
-		if err != nil {
-			return all, err
-		}
-		if ping, ok := m.(peer.Ping); ok {
-			f.say(peer.Pong(ping))
-			continue
-		}
-		all = append(all, m)
-	}
 }
