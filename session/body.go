@@ -28,7 +28,7 @@ func (st *Store) NewBody(n int) (*Body, error) {
 		st.refused.Add(1)
 		return nil, fmt.Errorf("%w: %d bytes are in use, %d allowed", ErrNoMemory, st.heap.Live(), limit)
 	}
-	ref, err := st.heap.Claim(n)
+	ref, claim, err := st.heap.Claim(n)
 	if err != nil {
 		st.refused.Add(1)
 		return nil, fmt.Errorf("%w: %w", ErrNoMemory, err)
@@ -37,10 +37,7 @@ func (st *Store) NewBody(n int) (*Body, error) {
 	if b == nil {
 		b = &Body{}
 	}
-	*b = Body{heap: st.heap, ref: ref, bytes: st.heap.Bytes(ref)}
-	if !st.heap.Large(ref) {
-		b.claim = st.heap.Size(ref)
-	}
+	*b = Body{heap: st.heap, ref: ref, bytes: st.heap.Bytes(ref), claim: claim}
 	if b.ready, err = st.heap.Commit(ref, 1); err != nil {
 		st.refused.Add(1)
 		b.Discard()

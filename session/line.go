@@ -17,21 +17,23 @@ type inLine struct {
 	reply   Reply
 }
 
-// meetLock is what becomes of a read of a session that is locked: told so, or, with a waiter, in line.
-func (a *access) meetLock(acquire bool, m manner) (Reply, *waiter) {
+// meetLock is what becomes of a read of a session that is locked: it is told so, or, with a waiter, stands in line.
+func (a *access) meetLock(acquire bool, m manner, r *Reply) *waiter {
 	st, arrived := a.store, m.since(a.now)
 	until := arrived + int64(st.o.LockWait)
 	if until <= a.now || !a.hasPlace(a.i) {
 		a.touch()
-		return a.locked(a.i, a.now), nil
+		*r = a.locked(a.i, a.now)
+		return nil
 	}
 	if !m.mayWait {
-		return Reply{Outcome: Taken}, nil
+		r.Outcome = Taken
+		return nil
 	}
 	a.touch()
 	w := &waiter{wake: make(chan struct{}, 1), line: &inLine{q: a.queue(a.i), acquire: acquire, until: until, arrived: arrived}}
 	a.standInLine(w.line.q, w)
-	return Reply{}, w
+	return w
 }
 
 // hasPlace says whether one more may stand in entry i's line.
@@ -54,9 +56,9 @@ func (s *shard) outOfLine(w *waiter) {
 	}
 }
 
-// awaitLock waits in line. Without an answer the request has to look for the session again, and will not find itself in line a second time
+// awaitLock waits in line, for an answer. Without one the request has to look for the session again, and will not find itself in line a second time
 // once its time is over.
-func (s *shard) awaitLock(w *waiter) (r Reply, answered bool) {
+func (s *shard) awaitLock(w *waiter, r *Reply) (answered bool) {
 	timer := time.NewTimer(time.Duration(w.line.until - s.store.now()))
 	defer timer.Stop()
 	select {
@@ -67,7 +69,8 @@ func (s *shard) awaitLock(w *waiter) (r Reply, answered bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if w.gone {
-		return w.line.reply, w.line.served
+		*r = w.line.reply
+		return w.line.served
 	}
 	q := w.line.q
 	i := q.i
@@ -76,9 +79,10 @@ func (s *shard) awaitLock(w *waiter) (r Reply, answered bool) {
 	s.tidy(q)
 	e := s.entries.At(i)
 	if !e.has(isLocked) || e.has(isLeaving) { // the lock is free, or may be by now elsewhere: there is only the turn to wait for
-		return Reply{}, false
+		return false
 	}
-	return s.locked(i, s.store.now()), true
+	*r = s.locked(i, s.store.now())
+	return true
 }
 
 // serveInLine serves the first in line of entry i, which nobody has locked and whose turn nobody has.
@@ -90,7 +94,8 @@ func (s *shard) serveInLine(i uint32, w *waiter) {
 		return
 	}
 	s.touch(i, now)
-	w.line.reply, w.line.served = s.grant(i, w.line.acquire, now), true
+	s.grant(i, w.line.acquire, now, &w.line.reply)
+	w.line.served = true
 	w.call(false)
 }
 

@@ -17,6 +17,7 @@ type shard struct {
 	entries *offheap.Table[entry]  // 1 to count
 	chains  *offheap.Table[uint32] // the index: the first entry of each chain
 	count   int
+	room    int // entries that there is memory for
 	buckets int // chains in use
 	wheel   wheel
 	queues  map[uint32]*queue // of entries that are awaited
@@ -70,9 +71,12 @@ func (s *shard) close() {
 	}
 }
 
-// makeRoom makes room for n entries in all, besides those that have been promised some.
+// makeRoom makes room for n entries in all, besides those that have been promised some; or gives back what is too much.
 func (s *shard) makeRoom(n int) error {
 	n += s.promised
+	if n <= s.room && s.room-n < slackRoom {
+		return nil
+	}
 	if err := s.entries.Resize(n + 1); err != nil {
 		return err
 	}
@@ -81,8 +85,15 @@ func (s *shard) makeRoom(n int) error {
 			return err
 		}
 	}
-	return s.chains.Resize(max(s.buckets, n))
+	if err := s.chains.Resize(max(s.buckets, n)); err != nil {
+		return err
+	}
+	s.room = n
+	return nil
 }
+
+// slackRoom is how many entries' memory is not worth giving back.
+const slackRoom = 64
 
 // find returns the entry of k, or 0.
 func (s *shard) find(k Key, hash uint64) uint32 {

@@ -173,45 +173,45 @@ func (st *Store) Get(k Key) Reply { return st.read(k, false, patient) }
 // Acquire reads a session and locks it, under a cookie never handed out for it before. Outcomes: Done, NotFound, Locked, Busy.
 func (st *Store) Acquire(k Key) Reply { return st.read(k, true, patient) }
 
-func (st *Store) read(k Key, acquire bool, m manner) Reply {
+func (st *Store) read(k Key, acquire bool, m manner) (r Reply) {
 	hash := st.hash(k)
 	for {
-		r, w := st.readNow(k, hash, acquire, m)
-		if w == nil {
-			return r
-		}
-		if r, answered := st.shardOf(hash).awaitLock(w); answered {
+		w := st.readNow(k, hash, acquire, m, &r)
+		if w == nil || st.shardOf(hash).awaitLock(w, &r) {
 			return r
 		}
 		m.arrived = w.line.arrived
 	}
 }
 
-// readNow reads a session when it has the turn, or else returns a waiter that stands in line for the lock.
-func (st *Store) readNow(k Key, hash uint64, acquire bool, m manner) (Reply, *waiter) {
+// readNow reads a session when it has the turn, into r; or else returns a waiter that stands in line for the lock.
+func (st *Store) readNow(k Key, hash uint64, acquire bool, m manner, r *Reply) *waiter {
 	a, failed, ok := st.enter(k, hash, false, m)
 	if !ok {
-		return Reply{Outcome: failed}, nil
+		r.Outcome = failed
+		return nil
 	}
 	defer a.leave()
 	if a.i == 0 {
-		return Reply{Outcome: NotFound}, nil
+		r.Outcome = NotFound
+		return nil
 	}
 	if a.entry().has(isLocked) {
-		return a.meetLock(acquire, m)
+		return a.meetLock(acquire, m, r)
 	}
 	a.touch()
-	r := a.grant(a.i, acquire, a.now)
+	a.grant(a.i, acquire, a.now, r)
 	if r.turn {
 		a.mine = false // it is kept
 	}
-	return r, nil
+	return nil
 }
 
-// grant is the answer of a session that nobody has locked. If it is locked now, or has told that it is new, others wait until Settle.
-func (s *shard) grant(i uint32, acquire bool, now int64) Reply {
+// grant makes the answer of a session that nobody has locked. If it is locked now, or has told that it is new, others wait until Settle.
+func (s *shard) grant(i uint32, acquire bool, now int64, r *Reply) {
 	e := s.entries.At(i)
-	r := Reply{First: e.takeFirst(), Timeout: e.timeout, held: e.body(), epoch: s.epoch(i), acquired: acquire}
+	r.First, r.Timeout, r.epoch = e.takeFirst(), e.timeout, s.epoch(i)
+	r.held = e.body()
 	s.store.heap.Hold(r.held)
 	r.body = s.store.heap.Bytes(r.held)
 	if acquire {
@@ -219,12 +219,11 @@ func (s *shard) grant(i uint32, acquire bool, now int64) Reply {
 		e.lockedAt = now
 		e.set(isLocked)
 		s.counts.locked++
-		r.Cookie = e.cookie
+		r.Cookie, r.acquired = e.cookie, true
 	}
 	if r.turn = acquire || r.First; r.turn {
 		e.set(isTaken)
 	}
-	return r
 }
 
 // Settle ends a Get or an Acquire: delivered says whether the whole answer was handed to the kernel. If it was not, what the

@@ -266,14 +266,14 @@ func TestSpare_OneSlabOfAClassStays(t *testing.T) {
 func TestClaim_CountsWhatHasArrived(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	r, err := h.Claim(5000)
+	r, size, err := h.Claim(5000)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := h.Live(); got != 0 {
 		t.Errorf("nothing has come: %d bytes are live", got)
 	}
-	h.Arrived(h.Size(r))
+	h.Arrived(size)
 	check(t, h)
 	h.Drop(r)
 }

@@ -62,42 +62,35 @@ func NewHeap() *Heap {
 // Alloc makes a slot for n bytes, held once. The bytes hold anything; those of a slot that is larger than a slab holds must
 // be committed before they are used, see Commit.
 func (h *Heap) Alloc(n int) (Ref, error) {
-	r, err := h.Claim(n)
-	if err == nil && !h.Large(r) {
-		h.Arrived(h.Size(r))
-	}
+	r, size, err := h.Claim(n)
+	h.live.Add(int64(size))
 	return r, err
 }
 
-// Claim is Alloc for bytes that are still to come, and may never do so. Until they have, the slot does not count as live: the caller
-// says how much of it does, see Arrived, which must be all of it before it is dropped. Of a large slot counts what is committed.
-func (h *Heap) Claim(n int) (Ref, error) {
-	var (
-		r   Ref
-		err error
-	)
+// Claim is Alloc for bytes that are still to come, and may never do so. size is that of the slot, which does not count as live until
+// the caller says so, see Arrived: all of it before he drops it. It is 0 for a large slot, of which counts what is committed.
+func (h *Heap) Claim(n int) (r Ref, size int, err error) {
 	switch {
 	case n < 0 || n > maxBody:
 		err = errors.New("no such size")
 	case n+headerSize > maxSlot:
 		r, err = h.allocLarge(n + headerSize)
 	default:
-		r, err = h.allocSlot(h.classFor(n + headerSize))
+		c := h.classFor(n + headerSize)
+		r, err = h.allocSlot(c)
+		size = c.size
 	}
 	if err != nil {
-		return 0, fmt.Errorf("memory for %d bytes: %w", n, err)
+		return 0, 0, fmt.Errorf("memory for %d bytes: %w", n, err)
 	}
 	hd := h.header(r)
 	hd.length = uint32(n)
 	hd.holders.Store(1)
-	return r, nil
+	return r, size, nil
 }
 
-// Arrived counts n more bytes of a claimed slot, which is not large, as live.
+// Arrived counts n more bytes of a claimed slot as live.
 func (h *Heap) Arrived(n int) { h.live.Add(int64(n)) }
-
-// Large says whether the slot has a reservation of its own.
-func (h *Heap) Large(r Ref) bool { return h.slabOf(r).class == nil }
 
 // Bytes are the n bytes that Alloc made room for.
 func (h *Heap) Bytes(r Ref) []byte {
