@@ -172,16 +172,14 @@ func (n *Node) Start(ctx context.Context) error {
 	n.running = true
 	n.beat.Store(int64(n.now()))
 	err := n.openSnapshot()
-	if err == nil {
-		n.wg.Go(n.run)
-		if !n.o.alone() {
-			err = n.startMesh()
-		}
+	if err == nil && !n.o.alone() {
+		err = n.startMesh()
 	}
 	if err != nil {
 		n.stopLocked(ctx)
 		return fmt.Errorf("start cluster node: %w", err)
 	}
+	n.wg.Go(n.run) // last: it uses all the rest. What has come by now waits in the mailbox
 	return nil
 }
 

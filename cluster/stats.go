@@ -47,6 +47,7 @@ func (n *Node) Stats() (s Stats) {
 	n.members.mu.Lock()
 	s.Members = 1 + len(n.members.live)
 	n.members.mu.Unlock()
+	s.Copies = int(n.o.Store.Stats().Copies)
 	s.Draining = n.draining.Load() != nil
 	s.BytesIn, s.BytesOut = uint64(n.sessions.bytesIn.Load()), uint64(n.sessions.bytesOut.Load())
 	s.Fences = n.counts.fences.Load()
