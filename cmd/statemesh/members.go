@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -53,7 +55,8 @@ failed within the last hour are shown, too.
 }
 
 func writeMembers(w io.Writer, m service.Members, now time.Time) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var table bytes.Buffer
+	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NAME\tSTATE\tFOR\tGOSSIP\tTRANSFER\tROUND TRIP\tVERSION\tNOTE")
 	for _, n := range m.Members {
 		note := ""
@@ -71,7 +74,15 @@ func writeMembers(w io.Writer, m service.Members, now time.Time) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
 			n.Name, n.State, since(n.Since, now), orDash(n.Gossip), orDash(n.Transfer), trip, orDash(n.Version), note)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(table.String()) {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // since is how long ago t was, in a word: "3s", "2h10m".

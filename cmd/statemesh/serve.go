@@ -138,6 +138,12 @@ func serve(ctx context.Context, cfg *config.Config, file, addrFile string, log h
 	signals := make(chan os.Signal, 3) // each is wanted, however close together
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	var reload <-chan os.Signal // of a node that runs alone, SIGHUP means what it always does
+	if cfg.Clustered() {
+		var done func()
+		reload, done = notifyReload()
+		defer done()
+	}
 
 	machine, err := config.MachineMemory()
 	if err != nil && cfg.Sessions.MaxMemory.Percent != 0 {
@@ -167,22 +173,11 @@ func serve(ctx context.Context, cfg *config.Config, file, addrFile string, log h
 			"so let the firewall admit only the web servers to this address", "state", addr)
 	}
 
-	return wait(node, o, signals)
-}
-
-// wait lets the node run until it is told to stop, and stops it.
-func wait(node *service.Service, o service.Options, signals <-chan os.Signal) error {
-	var reload <-chan os.Signal // of a node that runs alone, SIGHUP means what it always does
-	if o.Cluster != nil {
-		var done func()
-		reload, done = notifyReload()
-		defer done()
-	}
 	for {
 		select {
 		case s := <-signals:
-			o.Log.Info("stopping", "signal", s.String())
-			return stop(node, o.Cluster != nil || o.SnapshotDir != "", signals, o.Log)
+			log.Info("stopping", "signal", s.String())
+			return stop(node, o.Cluster != nil || o.SnapshotDir != "", signals, log)
 		case <-reload:
 			_ = node.ReloadKeys() // it logs
 		}

@@ -33,7 +33,7 @@ type process struct {
 	ended  chan struct{}
 
 	// What its --addr-file says.
-	Node, State, Status string
+	Node, State, Gossip, Transfer, Status string
 }
 
 // syncBuffer is a bytes.Buffer that may be read while a process writes to it.
