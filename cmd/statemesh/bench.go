@@ -48,7 +48,7 @@ answers, and so shows what the machine can do at all. Several numbers of connect
   statemesh bench --addr state1:42424 --conns 64 --duration 10s --size 2400 --mix typical
   statemesh bench --addr web01:42424 --addr web02:42424 --addr web03:42424 --spread request
   statemesh bench --floor --conns 1,16,128 --size 256,2400,32768`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if o.Mix, err = bench.ParseMix(mix); err != nil {

@@ -84,6 +84,7 @@ func TestRun_WordsWrongUsage(t *testing.T) {
 		"serve x.hcl":                     "statemesh: serve takes no argument, but got \"x.hcl\"; if that is the configuration file: --config x.hcl\nFor help: statemesh serve --help\n",
 		"check":                           "statemesh: check needs the name of the configuration file\nFor help: statemesh check --help\n",
 		"check a b":                       "statemesh: check takes one file, but got 2 arguments; a name with spaces needs quotes\nFor help: statemesh check --help\n",
+		"bench x":                         "statemesh: bench takes no argument, but got \"x\"\nFor help: statemesh bench --help\n",
 		"version x":                       "statemesh: version takes no argument, but got \"x\"\nFor help: statemesh version --help\n",
 		"completion tcsh":                 "statemesh: there is no command \"tcsh\"\nFor help: statemesh completion --help\n",
 		"serve --log-level loud":          "Error: Invalid value for --log-level: \"loud\" is not one of the choices. It takes \"trace\", \"debug\", \"info\", \"warn\" or \"error\".\n\n1 mistake. For help: statemesh serve --help\n",

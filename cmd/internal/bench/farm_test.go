@@ -64,6 +64,9 @@ func TestFarm_FindsNothingWrongWithARightService(t *testing.T) {
 				if r.Page.P50 <= 0 || r.Page.Max < r.Page.P99 || r.MBPerSecond <= 0 {
 					t.Errorf("%s: figures make no sense: %+v", mix, r)
 				}
+				if r.Wait != (Latency{}) {
+					t.Errorf("%s: waits of pairs, and there were none: %+v", mix, r.Wait)
+				}
 			}
 			if err := farm.Empty(t.Context(), nil); err != nil {
 				t.Errorf("%s: Empty: %v", mix, err)

@@ -64,6 +64,9 @@ type Latency struct {
 }
 
 func latencyOf(h *hdrhistogram.Histogram) Latency {
+	if h.TotalCount() == 0 {
+		return Latency{} // and not its smallest step
+	}
 	us := func(quantile float64) float64 { return float64(h.ValueAtQuantile(quantile)) / 1000 }
 	return Latency{us(50), us(90), us(99), us(99.9), float64(h.Max()) / 1000}
 }
