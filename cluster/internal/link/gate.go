@@ -87,8 +87,9 @@ func sourceOf(c net.Conn) netip.Addr {
 
 // limiter lets a log line through once a minute for each source. There may be any number of sources; those that do not fit share one place.
 type limiter struct {
-	mu    sync.Mutex // guards known
+	mu    sync.Mutex // guards all
 	known map[netip.Addr]*refusals
+	swept time.Time // when those were dropped that count no more
 }
 
 type refusals struct {
@@ -108,16 +109,17 @@ func (l *limiter) due(from netip.Addr, now time.Time) (held int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.known[from]
-	if r == nil && len(l.known) >= maxSources {
+	if r == nil && len(l.known) >= maxSources && now.Sub(l.swept) >= refusalEvery/2 { // not for every one that knocks
+		l.swept = now
 		for a, old := range l.known {
 			if now.Sub(old.last) >= refusalEvery {
 				delete(l.known, a)
 			}
 		}
-		if len(l.known) >= maxSources {
-			from = netip.Addr{}
-			r = l.known[from]
-		}
+	}
+	if r == nil && len(l.known) >= maxSources {
+		from = netip.Addr{}
+		r = l.known[from]
 	}
 	if r == nil {
 		r = &refusals{}
