@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/anishathalye/porcupine"
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/memberlist"
 	"go.uber.org/goleak"
@@ -51,12 +52,14 @@ type farm struct {
 	began   time.Time
 	change  func(*Options) // of all nodes
 
-	mu    sync.Mutex // guards what follows
-	last  int64      // of the stamps given
-	live  []*node    // by name
-	all   []*node
-	rng   *rand.Rand
-	ended sync.WaitGroup // nodes that are being stopped
+	mu      sync.Mutex // guards what follows
+	last    int64      // of the stamps given
+	history map[string][]porcupine.Operation
+	live    []*node // by name
+	all     []*node
+	rng     *rand.Rand
+	kills   []killed
+	ended   sync.WaitGroup // nodes that are being stopped
 }
 
 // newFarm starts nodes named a, b, c, and waits until they know each other.
@@ -64,6 +67,7 @@ func newFarm(t *testing.T, seed uint64, nodes int, change ...func(*Options)) *fa
 	t.Helper()
 	f := &farm{
 		t: t, net: simnet.New(seed), began: time.Now(), rng: rand.New(rand.NewPCG(seed, 7)), keyFile: filepath.Join(t.TempDir(), "cluster.key"),
+		history: map[string][]porcupine.Operation{},
 		change: func(o *Options) {
 			for _, c := range change {
 				c(o)
@@ -78,6 +82,12 @@ func newFarm(t *testing.T, seed uint64, nodes int, change ...func(*Options)) *fa
 	}
 	f.meet()
 	return f
+}
+
+// killed is a node that was, and when.
+type killed struct {
+	name string
+	at   time.Duration
 }
 
 func name(i int) string { return string(rune('a' + i)) }
@@ -102,12 +112,13 @@ type node struct {
 	keep  context.CancelFunc
 	kept  chan struct{}
 
-	mu      sync.Mutex     // guards what follows
-	closed  bool           // it takes no requests any more
-	dead    bool           // web servers hear nothing from it any more
-	died    chan struct{}  // closed then
-	paused  chan struct{}  // closed when it goes on; nil: it runs
-	serving sync.WaitGroup // requests
+	mu       sync.Mutex     // guards what follows
+	retiring bool           // it drains
+	closed   bool           // it takes no requests any more
+	dead     bool           // web servers hear nothing from it any more
+	died     chan struct{}  // closed then
+	paused   chan struct{}  // closed when it goes on; nil: it runs
+	serving  sync.WaitGroup // requests
 }
 
 // hosted is a process's, as a Node wants it.
@@ -229,9 +240,9 @@ func (f *farm) within(limit time.Duration, what string, ok func() bool) time.Dur
 	began := time.Now()
 	for !ok() {
 		if time.Since(began) > limit {
-			f.t.Fatalf("after %v: not yet %s", limit, what)
+			f.t.Fatalf("after %v: not %s%s", limit, what, f.state())
 		}
-		time.Sleep(ms)
+		time.Sleep(max(ms, limit/1000))
 	}
 	return time.Since(began)
 }
@@ -239,9 +250,14 @@ func (f *farm) within(limit time.Duration, what string, ok func() bool) time.Dur
 // kill is kill -9.
 func (f *farm) kill(name string) {
 	n := f.node(name)
+	at := f.stamp()
 	f.remove(n)
 	n.host.Kill()
 	n.die()
+	f.mu.Lock()
+	f.kills = append(f.kills, killed{name, time.Since(f.began)})
+	f.mu.Unlock()
+	f.recordLosses(n, at)
 	f.ended.Go(func() {
 		hurry, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -271,12 +287,14 @@ func (n *node) die() {
 	}
 }
 
-// leave is SIGTERM: it drains, and is served meanwhile; takes no more requests after a while; drains the rest, leaves, and stops. It returns what
-// became of the drain.
-func (f *farm) leave(name string) error {
-	n := f.node(name)
+// leave is SIGTERM: a node drains, and is served meanwhile; takes no more requests after a while; drains the rest, leaves, and stops. It returns
+// what became of the drain.
+func (f *farm) leave(name string) error { return f.leaveAs(f.node(name)) }
+
+func (f *farm) leaveAs(n *node) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	n.retire()
 	err := n.Drain(ctx)
 	n.mu.Lock()
 	n.closed = true
@@ -288,6 +306,13 @@ func (f *farm) leave(name string) error {
 	f.remove(n)
 	n.stop()
 	return err
+}
+
+// retire notes that a node is about to leave.
+func (n *node) retire() {
+	n.mu.Lock()
+	n.retiring = true
+	n.mu.Unlock()
 }
 
 // stop ends a node that takes no requests any more, in peace.
@@ -367,23 +392,24 @@ func (f *farm) stamp() int64 {
 // atRest waits until nobody waits, nothing is under way, and nothing is remembered.
 func (f *farm) atRest() {
 	f.t.Helper()
-	f.within(90*time.Second, "at rest", func() bool {
-		for _, n := range f.nodes() {
-			if n.busy() != "" {
-				return false
-			}
-		}
-		return true
-	})
+	f.within(90*time.Second, "at rest", func() bool { return !slices.ContainsFunc(f.nodes(), (*node).busy) })
 }
 
-// busy says what is not at rest.
-func (n *node) busy() string {
+func (n *node) busy() bool {
 	s, st := n.Stats(), n.store.Stats()
-	if s.Waiting+s.Leaving+s.Arriving+s.Notes == 0 && st.Waiting+st.Held+st.Leaving+st.Copies == 0 {
-		return ""
+	return s.Waiting+s.Leaving+s.Arriving+s.Notes > 0 || st.Waiting+st.Held+st.Leaving+st.Copies > 0
+}
+
+// state is what all nodes say of themselves.
+func (f *farm) state() string {
+	var b strings.Builder
+	for _, n := range f.nodes() {
+		fmt.Fprintf(&b, "\n%s: %+v\n  store: %+v", n.name, n.Stats(), n.store.Stats())
+		for _, p := range n.links.Peers() {
+			fmt.Fprintf(&b, "\n  to %s: connected %v, %s", p.ID, p.Connected, p.LastError)
+		}
 	}
-	return fmt.Sprintf("%s: %+v; its store: %+v", n.name, s, st)
+	return b.String()
 }
 
 // owners are the nodes that have a session, and how.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"statemesh/cluster/handoff"
+	"statemesh/cluster/internal/register"
 	"statemesh/session"
 )
 
@@ -128,6 +129,9 @@ func (n *node) serve(c *call) {
 	}
 	n.running()
 	if !n.Fresh() {
+		if r.Outcome == session.Done && c.Verb == "GETX" {
+			n.f.record(c.key, input{Verb: "REL", Cookie: r.Cookie}, output{Result: "?"}, n.f.stamp(), register.Forever)
+		}
 		n.store.Settle(k, &r, false)
 		c.mu.Lock()
 		c.gone = true // the connection is closed, and nothing said
@@ -135,7 +139,11 @@ func (n *node) serve(c *call) {
 		c.hungUpOn(n)
 		return
 	}
-	n.store.Settle(k, &r, c.tell(n, c.answer(&r, held)))
+	delivered := c.tell(n, c.answer(&r, held))
+	if cookie := r.Cookie; !delivered && c.Verb == "GETX" && r.Outcome == session.Done {
+		n.f.record(c.key, input{Verb: "REL", Cookie: cookie}, output{Result: "?"}, n.f.stamp(), register.Forever) // it is about to be taken back
+	}
+	n.store.Settle(k, &r, delivered)
 }
 
 // hungUpOn tells the web server that the connection is closed.
