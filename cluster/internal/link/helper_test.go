@@ -16,6 +16,7 @@ import (
 
 	"statemesh/cluster/internal/keys"
 	"statemesh/cluster/internal/simnet"
+	"statemesh/session"
 	"statemesh/wire/peer"
 )
 
@@ -310,3 +311,9 @@ func (l *logged) text() string {
 	defer l.mu.Unlock()
 	return string(l.b)
 }
+
+// What the store has is what is asked for here.
+var (
+	_ Body   = (*session.Body)(nil)
+	_ Source = (*session.Stored)(nil)
+)

@@ -47,7 +47,8 @@ type Options struct {
 	Speaks peer.Versions
 	// MaxBody is the most bytes of a session that is taken. Default peer.MaxBody.
 	MaxBody int
-	// MaxQueue is how many bytes may wait to be sent to one node, besides sessions on the bulk lane; what comes on top is dropped. Default 8 MiB.
+	// MaxQueue is how many bytes may wait to be sent to one node, besides sessions on the bulk lane; what comes on top is dropped. Default 32 MiB:
+	// twice what a drain has under way.
 	MaxQueue int
 	// MaxBulk is the same for the bulk lane, where they are not copied but held in the store. A single session may be larger. Default 256 MiB.
 	MaxBulk int
@@ -118,7 +119,7 @@ func (o *Options) setDefaults() error {
 		o.Speaks = peer.Spoken
 	}
 	o.MaxBody = orDefault(o.MaxBody, peer.MaxBody)
-	o.MaxQueue = orDefault(o.MaxQueue, 8<<20)
+	o.MaxQueue = orDefault(o.MaxQueue, 32<<20)
 	o.MaxBulk = orDefault(o.MaxBulk, 256<<20)
 	o.MaxHandshakes = orDefault(o.MaxHandshakes, 64)
 	o.MaxHandshakesPerAddress = orDefault(o.MaxHandshakesPerAddress, 16)
