@@ -2,8 +2,11 @@ package keys
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,12 +121,11 @@ func TestTLS_NothingIsResumed(t *testing.T) {
 	t.Parallel()
 	key := Generate()
 	a, b := newNode(t, "a", key), newNode(t, "b", key)
-	cache := tls.NewLRUClientSessionCache(8)
+	client, server := a.ClientTLS(b.id), b.ServerTLS() // the same ones each time, so that a ticket would be good
+	client.ClientSessionCache = tls.NewLRUClientSessionCache(8)
 	for range 3 {
-		client := a.ClientTLS(b.id)
-		client.ClientSessionCache = cache
 		x, y := loopback(t)
-		e := meet(t, x, y, client, b.ServerTLS())
+		e := meet(t, x, y, client, server)
 		e.passed(t, "again")
 		if c, _ := e.states(); c.DidResume {
 			t.Error("resumed: a removed key would be believed once more")
@@ -210,36 +212,70 @@ func TestRotation_NeverPartsTwoNodesAndEndsOldConnections(t *testing.T) {
 	meet(t, x, y, gone.ClientTLS(nodes[0].id), nodes[0].ServerTLS()).refused(t, "who has the old key only")
 }
 
-// TestRefusal_TakesNoLongerForAKeyThatIsNearlyRight: nothing compares keys byte by byte; who is refused is refused because a signature does not
-// verify. So the times of refusals say nothing about the key. Coarse, since this machine is shared: the medians of many tries, one against
-// the other in turn, may not differ by a factor of two.
-func TestRefusal_TakesNoLongerForAKeyThatIsNearlyRight(t *testing.T) {
-	t.Parallel()
-	key := Generate()
+// nearKeys are rings of strangers to a node with this key: one whose key is wrong in one bit, and one with any other.
+func nearKeys(t testing.TB, key string) (near, far *node) {
+	t.Helper()
 	raw, err := parse([]byte(key))
 	if err != nil {
 		t.Fatal(err)
 	}
+	wrong := slices.Clone(raw[0])
+	wrong[31] ^= 1
+	return newNode(t, "near", encode(wrong)), newNode(t, "far", Generate())
+}
+
+// TestRefusal_TellsNothingOfTheKey: nothing compares keys byte by byte; who is refused is refused because a signature does not verify. So
+// all strangers see the same, byte for byte in number, whatever their key. (BenchmarkRefusal shows that it also takes as long.)
+func TestRefusal_TellsNothingOfTheKey(t *testing.T) {
+	t.Parallel()
+	key := Generate()
 	b := newNode(t, "b", key)
-	near := slices.Clone(raw[0])
-	near[31] ^= 1
-	strangers := []*node{newNode(t, "near", encode(near)), newNode(t, "far", Generate())}
-	took := make([][]time.Duration, len(strangers))
-	for range 60 {
-		for i, stranger := range strangers {
-			client := stranger.ClientTLS(b.id)
-			client.RootCAs = b.now.Load().creds.pool // so that it is the server that refuses
-			x, y := loopback(t)
-			begun := time.Now()
-			meet(t, x, y, client, b.ServerTLS()).refused(t, "a stranger")
-			took[i] = append(took[i], time.Since(begun))
-		}
+	near, far := nearKeys(t, key)
+	server := b.ServerTLS()
+	var seen [2]string
+	for i, stranger := range []*node{near, far} {
+		client := stranger.ClientTLS(b.id)
+		client.RootCAs = b.now.Load().creds.pool // so that it is the server that refuses
+		x, y := loopback(t)
+		count := &counted{Conn: y}
+		e := meet(t, x, count, client, server)
+		e.refused(t, "a stranger")
+		_, cause, _ := strings.Cut(e.clientErr.Error(), "remote error: ")
+		seen[i] = fmt.Sprintf("%d bytes, %s; %v", count.sent.Load(), cause, e.serverErr)
 	}
-	for i := range took {
-		slices.Sort(took[i])
+	if seen[0] != seen[1] {
+		t.Errorf("with a key that is wrong in one bit: %s; with any other: %s", seen[0], seen[1])
 	}
-	nearly, far := took[0][30], took[1][30]
-	if nearly > 2*far || far > 2*nearly {
-		t.Errorf("refused in %v with a key that is wrong in one bit, in %v with any other", nearly, far)
+}
+
+// counted counts what is written to it.
+type counted struct {
+	net.Conn
+	sent atomic.Int64
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.sent.Add(int64(n))
+	return n, err
+}
+
+// BenchmarkRefusal is a whole handshake with a stranger, both sides.
+func BenchmarkRefusal(b *testing.B) {
+	key := Generate()
+	n := newNode(b, "b", key)
+	near, far := nearKeys(b, key)
+	for _, c := range []struct {
+		name     string
+		stranger *node
+	}{{"a bit wrong", near}, {"any other", far}} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				client := c.stranger.ClientTLS(n.id)
+				client.RootCAs = n.now.Load().creds.pool
+				x, y := net.Pipe()
+				meet(b, x, y, client, n.ServerTLS()).refused(b, "a stranger")
+			}
+		})
 	}
 }

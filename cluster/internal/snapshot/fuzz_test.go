@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"testing"
 )
@@ -118,6 +119,25 @@ func TestRecord_FieldsOfALaterVersionAreIgnored(t *testing.T) {
 		r, err := d.record()
 		if err != nil || !bytes.Equal(r.Key, e.Key) || r.Epoch != e.Epoch || r.Cookie != e.Cookie || r.Size != len(e.body) {
 			t.Fatalf("%v, error %v; want %v", entry{r, nil}, err, e)
+		}
+	}
+}
+
+func TestRecord_LongerThanAnyIsRefusedBeforeMemoryIsTaken(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		key, body int
+		good      bool
+	}{
+		"the longest":    {maxKey, maxBody, true},
+		"a longer key":   {maxKey + 1, 0, false},
+		"a longer body":  {0, maxBody + 1, false},
+		"as long as can": {1<<32 - 1, 1<<32 - 1, false},
+	} {
+		head := appendHead(nil, &Record{}, 0, c.body)[headLen:]
+		binary.BigEndian.PutUint32(head[headSize-8:], uint32(c.key))
+		if _, _, _, err := parseHead(head); (err == nil) != c.good {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

@@ -302,6 +302,49 @@ func TestOpen_RefusesWhatIsNotItsOwnAndLeavesItAlone(t *testing.T) {
 	}
 }
 
+// TestOpen_MissesWholeChunksToo: each session here fills a chunk to its end, so that what is left of a file without one, or with one twice, would
+// make sense if chunks did not know their number, and which is the last.
+func TestOpen_MissesWholeChunksToo(t *testing.T) {
+	t.Parallel()
+	d := inUse(t, t.TempDir())
+	var all []entry
+	for i := range 4 {
+		e := entry{Record: Record{Key: []byte{byte('a' + i)}, TimeLeft: time.Hour}, body: make([]byte, chunkSize-headLen-headSize-1)}
+		if i == 0 {
+			e.body = e.body[startSize:]
+		}
+		e.Size = len(e.body)
+		all = append(all, e)
+	}
+	d.save(t, secret, all)
+	good, err := os.ReadFile(d.file(fileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(good) != headerSize+4*sealedSize {
+		t.Fatalf("the file has %d bytes; want four full chunks", len(good))
+	}
+	for name, order := range map[string][]int{
+		"the last one left out": {0, 1, 2},
+		"one left out":          {0, 2, 3},
+		"one twice":             {0, 1, 1, 2, 3},
+		"the last one twice":    {0, 1, 2, 3, 3},
+		"changed places":        {0, 2, 1, 3},
+		"as it was":             {0, 1, 2, 3},
+	} {
+		file := bytes.Clone(good[:headerSize])
+		for _, n := range order {
+			file = append(file, good[headerSize+n*sealedSize:][:sealedSize]...)
+		}
+		if err := os.WriteFile(d.file(fileName), file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Open(secret); bytes.Equal(file, good) != (err == nil) || err != nil && !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestOpen_TriesEveryKey(t *testing.T) {
 	t.Parallel()
 	d := inUse(t, t.TempDir())
