@@ -137,6 +137,7 @@ const (
 func serve(ctx context.Context, cfg *config.Config, file, addrFile string, log hclog.Logger) error {
 	signals := make(chan os.Signal, 3) // each is wanted, however close together
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGPIPE) // should whoever reads the log go away, the sessions are not to go with it
 	defer signal.Stop(signals)
 	var reload <-chan os.Signal // of a node that runs alone, SIGHUP means what it always does
 	if cfg.Clustered() {

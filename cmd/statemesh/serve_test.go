@@ -57,8 +57,16 @@ func (s *syncBuffer) String() string {
 // launch runs the binary. It does not outlive the test.
 func launch(t testing.TB, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(binary, args...), ended: make(chan struct{})}
-	p.cmd.Stderr = &p.stderr
+	p := &process{t: t}
+	p.launch(&p.stderr, args...)
+	return p
+}
+
+func (p *process) launch(stderr io.Writer, args ...string) {
+	t := p.t
+	t.Helper()
+	p.cmd, p.ended = exec.Command(binary, args...), make(chan struct{})
+	p.cmd.Stderr = stderr
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -73,14 +81,21 @@ func launch(t testing.TB, args ...string) *process {
 			t.Logf("statemesh %s:\n%s", strings.Join(args, " "), p.stderr.String())
 		}
 	})
-	return p
 }
 
 // serveNode launches a node on free ports and returns once it listens.
 func serveNode(t testing.TB, args ...string) *process {
 	t.Helper()
+	p := &process{t: t}
+	p.serve(&p.stderr, args...)
+	return p
+}
+
+func (p *process) serve(stderr io.Writer, args ...string) {
+	t := p.t
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "addrs.json")
-	p := launch(t, append([]string{"serve", "--state-addr", "127.0.0.1:0", "--status-addr", "127.0.0.1:0", "--addr-file", file}, args...)...)
+	p.launch(stderr, append([]string{"serve", "--state-addr", "127.0.0.1:0", "--status-addr", "127.0.0.1:0", "--addr-file", file}, args...)...)
 	p.until("the address file", func() bool {
 		text, err := os.ReadFile(file)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -94,7 +109,6 @@ func serveNode(t testing.TB, args ...string) *process {
 		}
 		return err == nil
 	})
-	return p
 }
 
 // until polls for what nothing tells us of. It fails the test if the process ends first.
@@ -254,6 +268,27 @@ func exchange(t *testing.T, c net.Conn, r *bufio.Reader, file string) {
 	}
 	if !bytes.Equal(got, want) {
 		t.Errorf("%s: got\n%q\nwant\n%q", file, got, want)
+	}
+}
+
+// A log that nobody reads any more is no reason to lose sessions.
+func TestServe_OutlivesItsLog(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	p := &process{t: t}
+	p.serve(w, "--log-level", "trace")
+	w.Close()
+	r.Close()
+	c, answers := p.connect()
+	for range 3 {
+		fmt.Fprint(c, "GET %2fabc HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if got, err := readResponse(answers); err != nil || !bytes.HasPrefix(got, []byte("404 Not Found\r\n")) {
+			t.Fatalf("got %q, %v", got, err)
+		}
 	}
 }
 
