@@ -124,6 +124,12 @@ func New(o Options) (*Node, error) {
 	return n, nil
 }
 
+// SetStatus changes Options.Status before Start, for when it is known only then.
+func (n *Node) SetStatus(addr string) {
+	n.o.Status = addr
+	n.members.meta.Status = addrPort(addr)
+}
+
 func (o *Options) alone() bool { return o.Gossip == "" }
 
 func (o *Options) check() error {

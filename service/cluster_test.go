@@ -29,6 +29,7 @@ type fakeMesh struct {
 	events                           []cluster.Event
 	drain                            func(context.Context) error // default: at once, all
 	snapshot                         func()
+	status                           string
 
 	mu       sync.Mutex
 	calls    []string
@@ -61,6 +62,7 @@ func (m *fakeMesh) setProgress(p cluster.DrainProgress) {
 	m.progress = p
 }
 
+func (m *fakeMesh) SetStatus(addr string)       { m.status = addr }
 func (m *fakeMesh) Start(context.Context) error { m.call("start"); return m.startErr }
 func (m *fakeMesh) Stop(ctx context.Context) error {
 	m.call("stop")
@@ -174,6 +176,9 @@ func TestStart_JoinsTheCluster(t *testing.T) {
 		t.Errorf("the file says %s (%v)", text, err)
 	}
 	n.log.want(t, "gossip=127.0.0.1:1 transfer=127.0.0.1:2", 1)
+	if m.status != n.Addrs().Status || m.status == "" {
+		t.Errorf("others are told the status address %q, want %q", m.status, n.Addrs().Status)
+	}
 	if err := n.Stop(); err != nil {
 		t.Error(err)
 	}
@@ -533,7 +538,6 @@ func TestReloadKeys(t *testing.T) {
 	if rec := post(t, n, "/api/v1/keys/reload"); rec.Code != 200 {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
-	n.log.want(t, "keys reloaded: file=cluster.key", 1)
 	m.reloadErr = errors.New("line 2 is no key")
 	n.log.errorsExpected = true
 	if rec := post(t, n, "/api/v1/keys/reload"); rec.Code != 422 || !strings.Contains(rec.Body.String(), "line 2 is no key") {

@@ -12,7 +12,8 @@
 //	├ readHead    conn.go
 //	├ readBody    conn.go         a PUT's body is read to where the store will keep it
 //	├ answer      conn.go
-//	│ ├ handle    handle.go       the operation: session.Store, and nothing else yet
+//	│ ├ handle    handle.go       the operation, on session.Store
+//	│ │ └ fetch   fetch.go        in a cluster: what is not here is brought here, and the operation tried again
 //	│ └ respond   respond.go      the outcome becomes a status
 //	├ send        conn.go         head and body, the latter from the store's memory
 //	├ settle      conn.go         if not all of it could be written, the lock is taken back
@@ -46,11 +47,15 @@
 // # Start and stop
 //
 // New makes a node, Start lets web servers in. What comes up leaves a named step on a stack; Stop, or a Start that fails, runs
-// the stack from its end (shutdown.go), all of it, within StopTimeout and half a second:
+// the stack from its end (shutdown.go), all of it, within StopTimeout and half a second; in a cluster, StopLimit. The steps marked * are a
+// cluster's only (mesh.go, drain.go), and have a time of their own:
 //
+//	begin to hand over sessions * the first are on their way to other nodes, while web servers are still let in
 //	stop accepting web servers    the listener closes
 //	finish requests in flight     idle connections end at once, the others when they have answered; at StopTimeout, all
 //	end event loops               no connection is left in them
+//	hand over sessions *          all are with other nodes, or DrainTimeout is over: then the rest is written to SnapshotDir, or lost and counted
+//	leave the cluster *           others know, and their last questions have been answered
 //	close the status listener     it has said "stopping" since Stop began
 //	end expiry
 //	end connections               only if there was no Start
@@ -63,12 +68,19 @@
 //	connections.serve             1 for each connection that no loop serves; by "finish requests"
 //	the status listener           1, and net/http's own; by "close the status listener"
 //	session.Store.Run             1; by "end expiry"
+//	cluster.Node's                by "leave the cluster"
+//	drain.run, and its report     1 each while sessions are handed over; by "hand over sessions"
+//
+// # Operators
+//
+// The status address (status.go) has probes, Prometheus' figures (metrics.go, cluster_metrics.go) and the API that the commands speak to
+// (api.go); guard.go says who may ask for what.
 //
 // # What always holds
 //
 //   - A web server hears 200, 400, 404 or 423 and nothing else, and only respond.go says which.
-//   - 404 means that the store is certain. Anything that is merely in the way is 423 to a GET, which asks again, and 400 to a write, which
-//     must not be lost without a word.
+//   - 404 means that the store is certain, and in a cluster that every other node is. Anything that is merely in the way is 423 to a GET,
+//     which asks again, and 400 to a write, which must not be lost without a word.
 //   - 400 means that nothing was stored, locked, unlocked or removed.
 //   - A web server holds a lock only if all of the answer that says so was handed to the kernel.
 //   - No session id is in a log line or a metric: session.Key.Redacted stands for it.

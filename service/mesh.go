@@ -10,6 +10,7 @@ import (
 
 // mesh is this node's part in a cluster: a *cluster.Node. Tests have others.
 type mesh interface {
+	SetStatus(addr string)
 	Start(context.Context) error
 	Stop(context.Context) error
 	Addrs() cluster.Addrs
@@ -108,6 +109,5 @@ func (s *Service) ReloadKeys() error {
 		s.log.Error("the keys stay as they are: the key file cannot be used", "file", s.o.Cluster.KeyFile, "error", err)
 		return fmt.Errorf("reload keys: %w", err)
 	}
-	s.log.Info("keys reloaded", "file", s.o.Cluster.KeyFile)
-	return nil
+	return nil // the cluster has logged what has changed
 }

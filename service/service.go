@@ -124,6 +124,9 @@ func (s *Service) startLocked(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.mesh != nil {
+		s.mesh.SetStatus(status.Addr().String())
+	}
 	s.startStatus(status)
 	state, err := listen(ctx, s.o.StateAddr)
 	if err != nil {
