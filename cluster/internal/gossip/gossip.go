@@ -1,13 +1,15 @@
 package gossip
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,6 +76,25 @@ func (o *Options) validate() error {
 	return nil
 }
 
+// NewID makes the ID of a run of the node with this name: what a DNS label cannot have is replaced, and a random suffix makes it unlike that
+// of any other run.
+func NewID(name string) string {
+	const suffix = 1 + 8
+	label := []byte(strings.ToLower(name))
+	for i, c := range label {
+		if !isLabel(string(c)) {
+			label[i] = '-'
+		}
+	}
+	label = bytes.Trim(label[:min(len(label), 63-suffix)], "-")
+	if len(label) == 0 {
+		label = []byte("node")
+	}
+	var random [4]byte
+	_, _ = rand.Read(random[:]) // never fails
+	return fmt.Sprintf("%s-%x", label, random)
+}
+
 // isLabel tells whether a name is a DNS label, as TLS will check it.
 func isLabel(s string) bool {
 	for _, c := range s {
@@ -102,8 +123,10 @@ type Membership struct {
 	settled chan struct{}          // has one in it if something changed, and notes are to be compared
 	differs atomic.Pointer[string] // with this member
 
-	ctx    context.Context // ends when seeds and the lost are no longer looked for
+	ctx    context.Context // ends with Stop
 	cancel context.CancelFunc
+	look   context.Context // ends when seeds and the lost are no longer looked for: with Leave, or with ctx
+	unlook context.CancelFunc
 	wg     sync.WaitGroup
 	stop   sync.Once
 }
@@ -126,12 +149,13 @@ func New(o Options) (*Membership, error) {
 	}
 	m := &Membership{
 		o:       o,
-		log:     o.Log,
+		log:     o.Log.Named("gossip"),
 		turn:    make(chan struct{}, 1),
 		settled: make(chan struct{}, 1),
 		found:   newFinding(),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
+	m.look, m.unlook = context.WithCancel(m.ctx)
 	m.say = newStrangers(m.log)
 	m.table = newTable(o.ID, m.log)
 	m.meta.Store(&o.Meta)
@@ -181,7 +205,7 @@ func (m *Membership) open() (memberlist.NodeAwareTransport, netip.Addr, error) {
 	if err != nil {
 		return nil, netip.Addr{}, err
 	}
-	s, err := openSockets(m.ctx, listen, log.New(io.Discard, "", 0))
+	s, err := openSockets(m.ctx, listen, m.logger())
 	if err != nil {
 		return nil, netip.Addr{}, err
 	}
@@ -236,7 +260,7 @@ func (m *Membership) config(ip netip.Addr) *memberlist.Config {
 	c.Keyring = m.ring
 	c.AdvertiseAddr, c.AdvertisePort = ip.String(), int(m.self.Port())
 	c.BindPort = int(m.self.Port())
-	c.Logger = log.New(&translator{m: m}, "", 0)
+	c.Logger = m.logger()
 
 	// A crash is to be known by all within 4 s, and silence of 2 s is not to be taken for one. Suspicion lasts 11 intervals, 2.2 s, whatever
 	// others say (MaxTimeoutMult 1): waiting longer for confirmations would, in a small cluster of which some have just left, mean waiting for
@@ -296,13 +320,17 @@ func (m *Membership) update(meta Meta) error {
 // Leave tells the others that this node goes, and stays for another second to answer them: who stops answering while some have not heard yet is
 // taken for failed. Neither seeds nor lost members are looked for any more. Stop comes next; a node that left cannot come back.
 func (m *Membership) Leave(ctx context.Context) error {
-	m.cancel()
+	m.unlook()
 	m.turn <- struct{}{}
 	defer func() { <-m.turn }()
+	alone := len(m.table.live()) == 0
 	meta := *m.meta.Load()
 	meta.Phase = Leaving
 	first := m.update(meta)
 	err := errors.Join(first, m.list.Leave(time.Second))
+	if alone {
+		return err
+	}
 	select {
 	case <-time.After(time.Second):
 		return err

@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"log"
 	"regexp"
 	"strings"
 	"sync"
@@ -75,6 +76,8 @@ func (s *strangers) seed(seed string, err error) {
 // an operator must know is said in our own words.
 type translator struct{ m *Membership }
 
+func (m *Membership) logger() *log.Logger { return log.New(&translator{m}, "", 0) }
+
 // Write takes one line.
 func (t *translator) Write(line []byte) (int, error) {
 	t.m.translate(strings.TrimSpace(string(line)))
@@ -128,7 +131,8 @@ func (m *Membership) translate(line string) {
 	case has("Binding to public address"):
 		m.log.Warn("gossip is neither encrypted nor authenticated, on a public address")
 	case level == "DEBUG", level == "INFO", has("Failed UDP ping", "Failed fallback TCP ping", "Push/Pull with", "Got ping for unexpected node",
-		"failed to receive: ", "Failed to send", "Failed to read remote state", "Failed to push local state", "Failed to forward ack"):
+		"failed to receive: ", "Failed to send", "Failed to read remote state", "Failed to push local state", "Failed to forward ack",
+		"forcibly closed"): // what Windows says when a packet was sent to nobody
 		m.log.Trace("memberlist", "text", text)
 	default:
 		kind, _, _ := strings.Cut(text, ":")

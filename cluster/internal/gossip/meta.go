@@ -34,7 +34,7 @@ func (p Phase) String() string {
 
 // Meta is what a member tells of itself. It travels with every alive message, so it is small, and changes seldom.
 type Meta struct {
-	Name     string         // as operators know it; at most 48 bytes
+	Name     string         // as operators know it; at most 64 bytes
 	Version  string         // of the program; at most 24 bytes
 	Phase    Phase          //
 	ProtoMin uint8          // the peer protocol's versions that it speaks
@@ -45,7 +45,7 @@ type Meta struct {
 }
 
 const (
-	maxName    = 48
+	maxName    = 64
 	maxVersion = 24
 	// maxMeta is the longest that append makes. memberlist's limit is 512, beyond which it panics.
 	maxMeta = 1 + 1 + 2 + 8 + 2*(2+1+16) + 1 + maxName + 1 + maxVersion

@@ -106,7 +106,7 @@ func (f *firstTry) done(self bool) {
 func (m *Membership) follow(seed string, first *firstTry) {
 	s := seedAddrs{name: seed, m: m}
 	for try := 0; ; try++ {
-		addrs, self, err := s.resolve(m.ctx)
+		addrs, self, err := s.resolve(m.look)
 		if err != nil {
 			m.say.seed(seed, err)
 		}
@@ -117,14 +117,14 @@ func (m *Membership) follow(seed string, first *firstTry) {
 				wg.Go(func() {
 					err := m.join(a)
 					// One that is just starting answers with nothing at all.
-					if err != nil && m.ctx.Err() == nil && (try > 0 || !errors.Is(err, errNobody)) {
+					if err != nil && m.look.Err() == nil && (try > 0 || !errors.Is(err, errNobody)) {
 						m.say.seed(seed, err)
 					}
 				})
 			}
 		}
 		wg.Wait()
-		if m.ctx.Err() != nil {
+		if m.look.Err() != nil {
 			return
 		}
 		if try == 0 {
@@ -134,7 +134,7 @@ func (m *Membership) follow(seed string, first *firstTry) {
 		if try < eagerTries {
 			pause = eagerPause
 		}
-		if !sleep(m.ctx, jitter(pause)) {
+		if !sleep(m.look, jitter(pause)) {
 			return
 		}
 	}
@@ -236,7 +236,7 @@ func (m *Membership) join(a netip.AddrPort) error {
 // rejoinLost tries those that failed, at their addresses, in case it was not they who failed but the network.
 func (m *Membership) rejoinLost() {
 	pause := lostPause
-	for sleep(m.ctx, jitter(pause)) {
+	for sleep(m.look, jitter(pause)) {
 		pause = lostPause
 		lost := m.table.lost()
 		rand.Shuffle(len(lost), func(i, j int) { lost[i], lost[j] = lost[j], lost[i] })
@@ -277,7 +277,7 @@ func (m *Membership) compareNotes() {
 	for {
 		select {
 		case <-m.settled:
-		case <-m.ctx.Done():
+		case <-m.look.Done():
 			return
 		}
 		if id := m.differs.Swap(nil); id != nil {
@@ -289,7 +289,7 @@ func (m *Membership) compareNotes() {
 		for range 2 {
 			live := m.table.live()
 			// Many members do it at different times: the first ones spread the news for the others.
-			if !sleep(m.ctx, jitter(400*time.Millisecond+time.Duration(len(live))*10*time.Millisecond)) {
+			if !sleep(m.look, jitter(400*time.Millisecond+time.Duration(len(live))*10*time.Millisecond)) {
 				return
 			}
 			for a := range live { // in random order, near enough

@@ -29,7 +29,7 @@ func TestStranger_IsRefusedAndLearnsNothing(t *testing.T) {
 			t.Parallel()
 			inBubble(t, 1, func(w *world) {
 				w.cluster(2)
-				const minutes = 3
+				const minutes = 2
 				stranger := w.start(2, []string{ip(0)}, change)
 				w.nodes = w.nodes[:2]
 				// A member that takes the stranger for a seed talks to it, and must not be taken in either.
@@ -96,11 +96,11 @@ func TestVersions_OutsideTheRangeAreRefusedByBoth(t *testing.T) {
 				newcomer := w.start(len(old), []string{ip(0)}, speaks(c.newcomer[0], c.newcomer[1]))
 				if c.taken {
 					w.within(3*time.Second, "whole", w.whole)
-					w.stays(time.Minute)
+					w.stays(10 * time.Second)
 					return
 				}
 				w.nodes = old
-				for range 60 {
+				for range 20 {
 					time.Sleep(time.Second)
 					if len(newcomer.view()) > 0 || !w.whole() {
 						t.Fatalf("it was taken in: it sees %v", newcomer.view())
@@ -306,4 +306,16 @@ func TestKeys_RotateWithoutAGap(t *testing.T) {
 			t.Error("an old key still opens")
 		}
 	})
+}
+
+func TestNewID_IsADNSLabel(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"web01": "web01-", "WEB_01.example": "web-01-example-", "": "node-", "-ü-": "node-", strings.Repeat("n", 99): strings.Repeat("n", 54) + "-",
+	} {
+		id := NewID(name)
+		if !isLabel(id) || !strings.HasPrefix(id, want) || len(id) != len(want)+8 || id == NewID(name) {
+			t.Errorf("%q: %q", name, id)
+		}
+	}
 }
