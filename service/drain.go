@@ -206,6 +206,9 @@ func (s *Service) keep(why error) error {
 		s.log.Error("sessions are lost: nobody took them, and they cannot be written", "sessions", left, "error", err)
 		return logged{fmt.Errorf("%d sessions are lost: %w", left, err)}
 	}
+	if n := left - sessions; n > 0 {
+		s.log.Warn("not written: sessions that were on their way to others, or have expired", "sessions", n)
+	}
 	s.log.Info("wrote sessions for the next start", "sessions", sessions, "size", megabytes(bytes), "folder", s.o.SnapshotDir)
 	return nil
 }

@@ -269,6 +269,8 @@ func TestCompletion(t *testing.T) {
 		"serve --log-format ": "json\n",
 		"serve --config ":     "hcl\n",
 		"check ":              "hcl\n",
+		"members --config ":   "hcl\n",
+		"help dr":             "drain\t",
 		"s":                   "serve\t",
 	} {
 		args := append([]string{"__complete"}, strings.Split(typed, " ")...)
