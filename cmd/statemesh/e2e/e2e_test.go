@@ -20,12 +20,15 @@ import (
 	"time"
 
 	"statemesh/cmd/internal/farm"
+	_ "statemesh/config"  // so that a change in what the binary is made of
+	_ "statemesh/service" // has these tests run again
 )
 
 var binary string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
+		noteSources()
 		if binary = os.Getenv("STATEMESH_EXE"); binary != "" {
 			return m.Run()
 		}
@@ -44,6 +47,15 @@ func TestMain(m *testing.M) {
 		}
 		return m.Run()
 	}())
+}
+
+// noteSources looks at what the binary is made of, as far as this package does not import it: go test runs a test again only if
+// something has changed that it has looked at.
+func noteSources() {
+	files, _ := filepath.Glob("../*.go")
+	for _, file := range files {
+		os.Stat(file)
+	}
 }
 
 // patience is how long a test waits for what should come soon.
