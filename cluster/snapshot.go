@@ -110,60 +110,106 @@ func (n *Node) snapshotSecrets() [][]byte {
 const snapshotBatch = 1024
 
 // Snapshot writes what is still here to SnapshotDir, for the next start to find. To be called when no web server is served any more: the sessions are
-// frozen. It returns their number and that of their bodies' bytes; 0, 0 without SnapshotDir.
+// frozen. It returns their number and that of their bodies' bytes; 0, 0 without SnapshotDir. If ctx ends meanwhile, what has been written by then is
+// kept, and it is an error.
 func (n *Node) Snapshot(ctx context.Context) (sessions, bytes int64, err error) {
 	if n.dir == nil {
 		return 0, 0, nil
 	}
-	n.ask(func(time.Duration) { sessions, bytes, err = n.writeSnapshot(ctx) })
-	if err != nil {
-		return 0, 0, fmt.Errorf("write snapshot: %w", err)
+	s := snapshotting{Node: n, ctx: ctx}
+	if !n.ask(func(time.Duration) { err = s.write() }) {
+		err = errStopped
 	}
-	return sessions, bytes, nil
+	if err != nil {
+		err = fmt.Errorf("write snapshot: %w", err)
+	}
+	return s.sessions, s.bytes, err
 }
 
-func (n *Node) writeSnapshot(ctx context.Context) (sessions, bytes int64, err error) {
+// snapshotting is a snapshot being written, by the machine's goroutine, which has nothing better to do any more.
+type snapshotting struct {
+	*Node
+	ctx             context.Context
+	w               *snapshot.Writer
+	sessions, bytes int64 // written
+}
+
+func (s *snapshotting) write() error {
 	var secret []byte
-	if all := n.snapshotSecrets(); len(all) > 0 {
+	if all := s.snapshotSecrets(); len(all) > 0 {
 		secret = all[0]
 	}
-	w, err := n.dir.Create(secret)
-	if err != nil {
-		return 0, 0, err
+	var err error
+	if s.w, err = s.dir.Create(secret); err != nil {
+		return err
 	}
-	defer w.Abort()
-	for keys := n.sessions.Pick(snapshotBatch); len(keys) > 0; keys = n.sessions.Pick(snapshotBatch) {
-		for _, k := range keys {
-			record, ok := n.takeOut(k)
-			if !ok {
-				continue
-			}
-			body := record.Body.(*session.Stored).Bytes()
-			rec := snapshot.Record{
-				Key: []byte(k), Epoch: uint64(record.Epoch), Locked: record.Locked, Cookie: record.Cookie, LockAge: record.LockAge,
-				Timeout: record.Timeout, TimeLeft: record.TimeLeft, New: record.New,
-			}
-			if err := w.Add(&rec, body); err != nil {
-				return 0, 0, err
-			}
-			sessions++
-			bytes += int64(len(body))
-		}
-		if err := ctx.Err(); err != nil {
-			return 0, 0, err
-		}
-		n.keepFresh()
+	defer s.w.Abort()
+	err = s.addAll()
+	if s.sessions == 0 {
+		return err
 	}
-	if sessions == 0 {
-		return 0, 0, nil
+	if _, failed := s.w.Commit(); failed != nil {
+		s.sessions, s.bytes = 0, 0
+		return failed
 	}
-	_, err = w.Commit()
-	return sessions, bytes, err
+	if s.w.Aside != "" {
+		s.log.Warn("an earlier snapshot that could not be read was moved aside", "file", s.w.Aside)
+	}
+	return err
 }
 
-// takeOut freezes a session for the snapshot. One that is in somebody's turn at this moment is picked again.
-func (n *Node) takeOut(k handoff.Key) (handoff.Record, bool) {
-	n.tickets--
-	l := n.sessions.Leave(k, n.tickets, handoff.Terms{Any: true})
+// addAll adds those under way to somebody, who may be dying just now, and then what is here. Should somebody turn out to have
+// one of them after all, that one is the later.
+func (s *snapshotting) addAll() error {
+	for _, d := range s.machine.Underway(s.now()) {
+		if err := s.add(d.Key, d.Record); err != nil {
+			return err
+		}
+	}
+	for idle := 0; idle <= s.Node.sessions.Len(); { // until a whole tour of the store has found nothing more
+		keys := s.Node.sessions.Pick(snapshotBatch)
+		if len(keys) == 0 {
+			return nil
+		}
+		for _, k := range keys {
+			record, ok := s.takeOut(k)
+			if !ok {
+				idle++
+				continue
+			}
+			idle = 0
+			if err := s.add(k, record); err != nil {
+				return err
+			}
+		}
+		if err := s.ctx.Err(); err != nil {
+			return err
+		}
+		s.beat.Store(int64(s.now())) // however long it takes, this is no standing still
+	}
+	return nil
+}
+
+// takeOut freezes a session. One that is in somebody's turn at this moment is picked again.
+func (s *snapshotting) takeOut(k handoff.Key) (handoff.Record, bool) {
+	if look := s.Node.sessions.Look(k); look.State == handoff.Copied {
+		s.Node.sessions.Adopt(k, look.Epoch) // it will be a copy again when it is read
+	}
+	s.tickets--
+	l := s.Node.sessions.Leave(k, s.tickets, handoff.Terms{Any: true})
 	return l.Record, l.Now == handoff.Frozen
+}
+
+func (s *snapshotting) add(k handoff.Key, r handoff.Record) error {
+	body := r.Body.(*session.Stored).Bytes()
+	rec := snapshot.Record{
+		Key: []byte(k), Epoch: uint64(r.Epoch), Locked: r.Locked, Cookie: r.Cookie, LockAge: r.LockAge,
+		Timeout: r.Timeout, TimeLeft: r.TimeLeft, New: r.New,
+	}
+	if err := s.w.Add(&rec, body); err != nil {
+		return err
+	}
+	s.sessions++
+	s.bytes += int64(len(body))
+	return nil
 }

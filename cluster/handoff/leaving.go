@@ -260,6 +260,24 @@ func (m *Machine) stay(a *affair, d *departure, e Epoch) {
 	m.sessions.Stay(d.key, d.ticket, e)
 }
 
+// Underway are the sessions that are frozen here for a member that has not acknowledged them, with the times of now: for a process that is
+// about to end. If the member has one after all, its epoch is the higher one.
+func (m *Machine) Underway(now time.Duration) []Parcel {
+	var all []Parcel
+	for _, t := range slices.Sorted(maps.Keys(m.departures)) {
+		if d := m.departures[t]; d.stage != queued {
+			all = append(all, Parcel{d.key, d.record.Aged(now - d.frozen)})
+		}
+	}
+	return all
+}
+
+// Parcel is a session and its key.
+type Parcel struct {
+	Key    Key
+	Record Record
+}
+
 // settle says what became of a transfer, until it is confirmed.
 func (m *Machine) settle(t Ticket, to NodeID, msg Message) {
 	s := &settlement{to: to, msg: msg}

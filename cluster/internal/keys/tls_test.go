@@ -225,7 +225,7 @@ func nearKeys(t testing.TB, key string) (near, far *node) {
 }
 
 // TestRefusal_TellsNothingOfTheKey: nothing compares keys byte by byte; who is refused is refused because a signature does not verify. So
-// all strangers see the same, byte for byte in number, whatever their key. (BenchmarkRefusal shows that it also takes as long.)
+// all strangers see the same, byte for byte in number, whatever their key.
 func TestRefusal_TellsNothingOfTheKey(t *testing.T) {
 	t.Parallel()
 	key := Generate()
