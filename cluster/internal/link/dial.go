@@ -62,7 +62,8 @@ func (t *Transport) dial(l *lane) (*outgoing, error) {
 // greet is the dialer's half of the greeting. The caller ends it when it takes too long.
 func (c *outgoing) greet(ctx context.Context, t *Transport, l *lane) (*peer.Reader, error) {
 	if t.o.ClientTLS != nil {
-		s := tls.Client(c.raw, t.o.ClientTLS(l.to))
+		c.gather = &gather{Conn: c.raw}
+		s := tls.Client(c.gather, t.o.ClientTLS(l.to))
 		if err := s.HandshakeContext(ctx); err != nil {
 			return nil, fmt.Errorf("TLS handshake: %w", err)
 		}
@@ -90,6 +91,9 @@ func (c *outgoing) greet(ctx context.Context, t *Transport, l *lane) (*peer.Read
 		}
 		if m.Self != l.to || m.To != t.o.Self || m.Generation != hello.Generation || m.Lane != l.which {
 			return nil, fmt.Errorf("it says that it is %s and answers %s: that is somebody else's greeting", m.Self, m.To)
+		}
+		if c.gather != nil {
+			c.gather.begin()
 		}
 		return answers, nil
 	}
@@ -170,6 +174,9 @@ func (c *outgoing) send(p *parcel) (fate, error) {
 
 // farewell ends a connection so that what was written still arrives: to close a socket with unread pongs in it would send a reset.
 func (c *outgoing) farewell(ctx context.Context) {
+	if c.gather != nil && c.gather.end() != nil {
+		return
+	}
 	half, ok := c.c.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		return

@@ -397,6 +397,11 @@ func (l *lane) serve(c *outgoing) error {
 	used := time.Now()
 	ending := l.t.ending
 	for {
+		select {
+		case <-c.broken: // before more is lost in it
+			return c.err
+		default:
+		}
 		if p := l.take(); p != nil {
 			fate, err := c.send(p)
 			l.gone(p, fate)
