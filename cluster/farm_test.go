@@ -154,7 +154,7 @@ func (f *farm) try(name string, change ...func(*Options)) (*node, error) {
 	}
 	o := Options{
 		Name: name, Version: "test", Store: store, KeyFile: f.keyFile,
-		Gossip: ip(name) + ":42425", Transfer: ip(name) + ":42426", Join: []string{ip("a"), ip("b"), ip("c")},
+		Gossip: ip(name) + ":42425", Transfer: ip(name) + ":42426", Join: []string{ip("a"), ip("b"), ip("c"), ip("d"), ip("e")},
 		Log:     hclog.New(&hclog.LoggerOptions{Name: name, Output: n.log, Level: level, TimeFormat: "05.000"}),
 		network: hosted{n.host},
 	}

@@ -258,7 +258,7 @@ func (n *Node) startGossip(transfer net.Addr) error {
 	o := gossip.Options{
 		ID: string(n.id), Meta: meta, Insecure: n.o.Insecure,
 		Listen: n.o.Gossip, Advertise: n.o.Advertise, Label: "statemesh/" + n.o.Cluster,
-		Seeds: n.o.Join, Events: n.heard, Log: n.log.Named("gossip"),
+		Seeds: n.o.Join, Events: n.heard, Log: n.log,
 	}
 	if n.ring != nil {
 		o.Keys = n.ring.GossipKeys

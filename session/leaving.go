@@ -41,7 +41,9 @@ func (m *Moves) Leave(k string, ticket uint64, t Terms) Leaving {
 // tryLeave is a Leave whose turn it is.
 func (s *shard) tryLeave(i uint32, w *waiter, now int64) Leaving {
 	e, p := s.entries.At(i), w.leave
-	s.touch(i, now)
+	if !p.terms.Any { // it is in a web server's name
+		s.touch(i, now)
+	}
 	if p.terms.Any || !e.has(isLocked) || e.cookie == p.terms.Cookie {
 		e.set(isLeaving)
 		s.leaving[i] = p.ticket

@@ -37,7 +37,8 @@ type Look struct {
 }
 
 // Terms say which session may leave: one that is not locked, or that is locked with Cookie, or any. Wait is how long to stand in line
-// for the lock of another.
+// for the lock of another. Unless it is for Any, a Leave is for a web server's request on another node, and the session lives for another timeout
+// from then on.
 type Terms struct {
 	Any    bool
 	Cookie int32
