@@ -397,3 +397,20 @@ func TestLine_ADeadLockHolder(t *testing.T) {
 		}
 	})
 }
+
+// Whoever stands in line came before those who wait for the turn of one that was served from it.
+func TestLine_ComesBeforeTheTurn(t *testing.T) {
+	lockedMesh(t, session.Options{LockWait: time.Minute}, func(m *meshed) {
+		first := make(chan session.Reply, 1)
+		go func() { first <- m.Acquire(key("s")) }()
+		synctest.Wait()
+		second := m.waiting(acquire())
+		m.must(m.unlock("s", 2))
+		r := <-first
+		third := m.waiting(acquire()) // for the turn
+		m.Settle(key("s"), &r, false)
+		m.is("the second", <-second, old(4, false))
+		m.must(m.unlock("s", 4))
+		m.is("the third", <-third, old(5, false))
+	})
+}

@@ -24,7 +24,15 @@ type meshed struct {
 func join(t testing.TB, o session.Options) *meshed {
 	t.Helper()
 	m := &meshed{farm: open(t, o), left: map[uint64][]session.Leaving{}, removed: map[string]uint64{}}
-	moves, err := m.Cluster(session.Events{
+	if err := m.enterCluster(); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// enterCluster makes the store one of a cluster, and keeps what it tells.
+func (m *meshed) enterCluster() (err error) {
+	m.Moves, err = m.Cluster(session.Events{
 		Left: func(k string, ticket uint64, l session.Leaving) {
 			m.mu.Lock()
 			defer m.mu.Unlock()
@@ -38,11 +46,7 @@ func join(t testing.TB, o session.Options) *meshed {
 			}
 		},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.Moves = moves
-	return m
+	return err
 }
 
 // grant lets sessions be made at an epoch.
@@ -271,8 +275,12 @@ func TestLeave_GoesByTheLock(t *testing.T) {
 				if got.Now == session.StillLocked && (got.Cookie != 2 || got.Age != time.Minute) {
 					t.Errorf("got cookie %d, age %v, want 2, 1m", got.Cookie, got.Age)
 				}
-				if left := m.Peek(key("s")).Left; left != 20*time.Minute {
-					t.Errorf("it has %v left, want all its time: a Leave is a use", left)
+				want := 20 * time.Minute // a Leave is a use, if somebody asks for the session
+				if row.terms.Any {
+					want -= time.Minute
+				}
+				if left := m.Peek(key("s")).Left; left != want {
+					t.Errorf("it has %v left, want %v", left, want)
 				}
 				if row.want == session.InLine {
 					m.Recall(whole("s"), 1)
@@ -579,4 +587,163 @@ func TestFence_EndsTurns(t *testing.T) {
 		m.Settle(key("s"), &later, false)
 		m.is("and then", <-c, answer{Cookie: 4, Timeout: 20, Body: "old"})
 	})
+}
+
+// The record of a session that leaves names its body, which must stay where it is.
+func TestLeave_BodyIsNotMoved(t *testing.T) {
+	t.Parallel()
+	m := join(t, session.Options{})
+	const n = 2000
+	for i := range n {
+		r := m.Set(key(id(i)), session.Change{Body: m.body(text(i, 1000)), Timeout: 20, Grant: grant(1)})
+		m.must(answerOf(&r))
+	}
+	var records []session.Record
+	for i := range n {
+		if i%40 == 0 {
+			records = append(records, m.freeze(id(i), uint64(i)))
+		} else {
+			m.must(m.remove(id(i), 0))
+		}
+	}
+	m.Compact()
+	for range n { // into all memory that is free for it
+		defer m.body(text(99, 1000)).Discard()
+	}
+	for i, r := range records {
+		if got, want := string(r.Body.Bytes()), text(40*i, 1000); got != want {
+			t.Fatalf("body %d is %.20q, was %.20q", i, got, want)
+		}
+		m.Forget(whole(id(40*i)), uint64(40*i))
+	}
+}
+
+// A body that is still being sent stays as it is, although its session has gone.
+func TestLeave_BodyStaysWhileItIsHeld(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{100, 300_000} {
+		m := join(t, session.Options{})
+		r := m.Set(key("s"), session.Change{Body: m.body(text(1, size)), Timeout: 20, Grant: grant(1)})
+		m.must(answerOf(&r))
+		body := m.freeze("s", 1).Body
+		body.Hold()
+		m.Forget(whole("s"), 1)
+		m.body(text(2, size)).Discard()
+		if got := string(body.Bytes()); got != text(1, size) {
+			t.Errorf("it is %.20q now", got)
+		}
+		body.Release()
+		if got := m.HeapLive(); got != 0 {
+			t.Errorf("%d bytes are live", got)
+		}
+	}
+}
+
+// Every session is come by, however many come and go meanwhile; and nothing is looked at too long.
+func TestTours_ComeByEverySession(t *testing.T) {
+	t.Parallel()
+	m := join(t, session.Options{})
+	const n = 5000
+	for i := range n {
+		m.make(id(i), uint64(1+i))
+	}
+	for name, tour := range map[string]func(n int) []string{
+		"Pick":   m.Pick,
+		"Copies": func(n int) []string { m.Fence(1); return m.Copies(n) },
+	} {
+		seen := map[string]int{}
+		for i := 0; len(seen) < n; i++ {
+			if i > 2*n/37 {
+				t.Fatalf("%s: %d of %d after two rounds", name, len(seen), n)
+			}
+			for _, k := range tour(37) {
+				seen[k]++
+			}
+		}
+		once := 0
+		for _, times := range seen {
+			if times == 1 {
+				once++
+			}
+		}
+		if once < n*9/10 {
+			t.Errorf("%s: only %d of %d were come by once in a round", name, once, n)
+		}
+	}
+}
+
+func TestTours_MissNothingWhileOthersGo(t *testing.T) {
+	t.Parallel()
+	m := join(t, session.Options{})
+	const n = 5000
+	for i := range n {
+		m.make(id(i), 1)
+	}
+	seen := map[string]bool{}
+	for i := 0; i < n; i += 50 { // one round, while every second goes
+		for _, k := range m.Pick(100) {
+			seen[k] = true
+		}
+		for j := i; j < i+50; j += 2 {
+			m.must(m.remove(id(j), 0))
+		}
+	}
+	for i := 1; i < n; i += 2 {
+		if !seen[whole(id(i))] {
+			t.Fatalf("session %d was there all the time, and not come by", i)
+		}
+	}
+}
+
+func TestRecent_IsWhatWasMadeSince(t *testing.T) {
+	t.Parallel()
+	m := join(t, session.Options{})
+	const n = 40_000
+	for i := range n {
+		m.make(id(i), uint64(1+i))
+	}
+	calls, seen := 0, map[string]bool{}
+	for from := uint64(0); from != 0 || calls == 0; calls++ {
+		var claims []session.Claim
+		claims, from = m.Recent(n-99, from, 30)
+		for _, c := range claims {
+			if c.Epoch < n-99 || seen[c.Key] {
+				t.Errorf("%+v: too old, or claimed twice", c)
+			}
+			seen[c.Key] = true
+		}
+	}
+	if len(seen) != 100 || calls < 4 || calls > 10 {
+		t.Errorf("%d claims in %d calls, want 100 in a few", len(seen), calls)
+	}
+}
+
+func TestCluster_IsEnteredOnceAndEmpty(t *testing.T) {
+	t.Parallel()
+	events := session.Events{Left: func(string, uint64, session.Leaving) {}, Removed: func([]session.Removal) {}}
+	m := join(t, session.Options{})
+	if _, err := m.Cluster(events); err == nil {
+		t.Error("twice: got no error")
+	}
+	f := open(t, session.Options{})
+	f.must(f.set("s", "x", 20, 0))
+	if _, err := f.Cluster(events); err == nil {
+		t.Error("with a session: got no error")
+	}
+	if _, err := open(t, session.Options{}).Cluster(session.Events{}); err == nil {
+		t.Error("without anybody to be told: got no error")
+	}
+}
+
+// A store alone has nothing of it.
+func TestCluster_CostsMemoryOnlyWhereItIs(t *testing.T) {
+	t.Parallel()
+	alone, m := open(t, session.Options{}), join(t, session.Options{})
+	for i := range 100 {
+		alone.must(alone.set(fmt.Sprint(i), "x", 20, 0))
+		m.make(fmt.Sprint(i), 1)
+	}
+	if got := (m.Stats().UsedBytes - alone.Stats().UsedBytes) / 100; got != 12 {
+		t.Errorf("a session takes %d bytes more in a cluster, want 12", got)
+	}
 }

@@ -95,7 +95,7 @@ func (m *Moves) Recent(since, from uint64, n int) (claims []Claim, next uint64) 
 		for looked := 0; left > 1 && looked < lookBatch && len(claims) < n && budget > 0; looked++ {
 			left--
 			budget--
-			if i := left; s.owns(i) && s.epoch(i) >= since {
+			if i := left; s.owns(i) && s.epoch(i) >= since && s.canServe(i, now) {
 				claims = append(claims, Claim{Key: s.keyOf(i), Epoch: s.epoch(i), Idle: s.idle(i, now)})
 			}
 		}
@@ -108,4 +108,10 @@ func (m *Moves) Recent(since, from uint64, n int) (claims []Claim, next uint64) 
 		}
 	}
 	return claims, 0
+}
+
+// canServe: entry i, owned, is neither leaving nor over.
+func (s *shard) canServe(i uint32, now int64) bool {
+	e := s.entries.At(i)
+	return !e.has(isLeaving) && (e.expires > now || e.has(isTaken))
 }
