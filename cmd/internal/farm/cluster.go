@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 )
@@ -65,8 +66,8 @@ type ClusterOptions struct {
 
 // Cluster is nodes with one key.
 type Cluster struct {
-	Nodes []*Node
-	key   string
+	Nodes   []*Node
+	KeyFile string
 }
 
 // NewCluster makes a cluster that does not run yet.
@@ -74,8 +75,8 @@ func NewCluster(o ClusterOptions) (*Cluster, error) {
 	if o.Shape == nil {
 		o.Shape = Everyone
 	}
-	c := &Cluster{key: filepath.Join(o.Dir, "cluster.key")}
-	if err := WriteKey(c.key); err != nil {
+	c := &Cluster{KeyFile: filepath.Join(o.Dir, "cluster.key")}
+	if err := WriteKeys(c.KeyFile, NewKey()); err != nil {
 		return nil, err
 	}
 	listen := make([]Addrs, o.Nodes)
@@ -88,7 +89,7 @@ func NewCluster(o ClusterOptions) (*Cluster, error) {
 		}
 		options[i] = NodeOptions{Exe: o.Exe, Dir: dir, Name: name, Listen: freeAddrs(), Flags: o.Flags}
 		if !o.Alone {
-			options[i].KeyFile = c.key
+			options[i].KeyFile = c.KeyFile
 		}
 		if o.Place != nil {
 			o.Place(i, &options[i])
@@ -106,11 +107,22 @@ func NewCluster(o ClusterOptions) (*Cluster, error) {
 	return c, nil
 }
 
-// WriteKey makes a key file.
-func WriteKey(file string) error {
+// NewKey makes a key.
+func NewKey() string {
 	key := make([]byte, 32)
 	rand.Read(key)
-	return os.WriteFile(file, []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600)
+	return base64.StdEncoding.EncodeToString(key)
+}
+
+// ReadKeys reads a key file as WriteKeys makes it.
+func ReadKeys(file string) ([]string, error) {
+	text, err := os.ReadFile(file)
+	return strings.Fields(string(text)), err
+}
+
+// WriteKeys makes a key file: the first encrypts, all decrypt.
+func WriteKeys(file string, keys ...string) error {
+	return os.WriteFile(file, []byte(strings.Join(keys, "\n")+"\n"), 0o600)
 }
 
 // Start starts all nodes at once, and returns when they all serve web servers; Joined waits for more.

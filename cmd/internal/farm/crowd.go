@@ -165,11 +165,11 @@ func (c *Crowd) Pages() uint64 {
 	return c.report.Pages
 }
 
-// Doom tells the crowd that a node is about to be killed, or taken for dead: sessions that may be there may go with it. Until Doom of
-// another, or of none.
-func (c *Crowd) Doom(node string) {
+// Doom tells the crowd that nodes are about to be killed, or taken for dead: sessions that may be there may go with them. Until Doom of
+// others, or of none.
+func (c *Crowd) Doom(nodes ...string) {
 	for _, h := range c.histories {
-		h.doom(node)
+		h.doom(nodes)
 	}
 }
 

@@ -63,7 +63,7 @@ type history struct {
 
 	at       map[string]time.Time // nodes that the session may be at, and when a request through them ended
 	flying   map[string]int       // requests on their way, by node
-	doomed   string               // a node that is being killed
+	doomed   []string             // nodes that are being killed
 	forgiven bool                 // the session may have been there then: one 404 is no fault
 }
 
@@ -114,7 +114,7 @@ func (a *asked) unanswered() {
 	case bench.GetExclusive, bench.Set, bench.Remove, bench.ReleaseExclusive:
 		h.dangling = time.Now().Add(danglingTime)
 	}
-	h.forgiven = h.forgiven || a.node == h.doomed
+	h.forgiven = h.forgiven || slices.Contains(h.doomed, a.node)
 }
 
 // notSent: the connection broke before a byte of it was sent.
@@ -156,7 +156,7 @@ func (a *asked) answered(answer bench.Answer) (v verdict) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a.landedLocked()
-	if a.node == h.doomed {
+	if slices.Contains(h.doomed, a.node) {
 		defer func() { h.forgiven = h.acked != absent || len(h.maybe) > 0 }() // whatever it has just said
 	}
 	switch answer.Status {
@@ -234,9 +234,7 @@ func (a *asked) hereLocked() {
 	h := a.h
 	maps.DeleteFunc(h.at, func(_ string, ended time.Time) bool { return ended.Before(a.sent) })
 	h.at[a.node] = time.Now()
-	if _, there := h.at[h.doomed]; !there && h.flying[h.doomed] == 0 {
-		h.forgiven = false
-	}
+	h.forgiven = h.forgiven && h.atDoomedLocked()
 }
 
 // readLocked judges a version that was read; absent: that there was none.
@@ -281,14 +279,22 @@ func (a *asked) goneLocked() verdict {
 	return a.readLocked(absent)
 }
 
-// doom notes that a node is about to be killed, and forgives the session if it may be there.
-func (h *history) doom(node string) {
+// doom notes that nodes are about to be killed, and forgives the session if it may be there.
+func (h *history) doom(nodes []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.doomed = node
-	if _, there := h.at[node]; there || h.flying[node] > 0 {
+	h.doomed = nodes
+	if h.atDoomedLocked() {
 		h.forgiven = h.acked != absent || len(h.maybe) > 0
 	}
+}
+
+// atDoomedLocked reports whether the session may be where it will be lost.
+func (h *history) atDoomedLocked() bool {
+	return slices.ContainsFunc(h.doomed, func(node string) bool {
+		_, there := h.at[node]
+		return there || h.flying[node] > 0
+	})
 }
 
 // steal reports whether a user may take the lock with this cookie away, which it has met for so long: somebody may have it without

@@ -226,6 +226,9 @@ func (p *process) Pause() error { return pause(p.cmd.Process) }
 // Resume lets it go on.
 func (p *process) Resume() error { return resume(p.cmd.Process) }
 
+// HangUp has the process read its key file again.
+func (p *process) HangUp() error { return hangUp(p.cmd.Process) }
+
 // Wait waits until the process ends, and returns its exit status.
 func (p *process) Wait(ctx context.Context) (int, error) {
 	select {

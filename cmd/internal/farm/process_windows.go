@@ -10,3 +10,4 @@ import (
 func terminate(p *os.Process) error { return p.Kill() }
 func pause(*os.Process) error       { return errors.ErrUnsupported }
 func resume(*os.Process) error      { return errors.ErrUnsupported }
+func hangUp(*os.Process) error      { return errors.ErrUnsupported }

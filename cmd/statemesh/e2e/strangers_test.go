@@ -22,7 +22,7 @@ func TestStrangers_AreRefusedAndLogged(t *testing.T) {
 
 	dir := t.TempDir()
 	key := filepath.Join(dir, "other.key")
-	if err := farm.WriteKey(key); err != nil {
+	if err := farm.WriteKeys(key, farm.NewKey()); err != nil {
 		t.Fatal(err)
 	}
 	var seeds []string
