@@ -180,3 +180,105 @@ func BenchmarkExpire(b *testing.B) {
 	b.ReportMetric(float64(trimming.Milliseconds())/float64(rounds), "ms-trim")
 	b.ReportMetric(float64(longest.Microseconds())/float64(rounds), "µs-longest-wait")
 }
+
+// benchMeshed is a store in a cluster.
+func benchMeshed(b *testing.B, sessions int) (*session.Store, *session.Moves) {
+	b.Helper()
+	st, err := session.New(session.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	moves, err := st.Cluster(session.Events{Left: func(string, uint64, session.Leaving) {}, Removed: func([]session.Removal) {}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var key benchKey
+	for i := range sessions {
+		body, err := st.NewBody(len(benchBody))
+		if err != nil {
+			b.Fatal(err)
+		}
+		body.Filled(copy(body.Next(), benchBody))
+		st.Set(key.of(uint64(i)), session.Change{Body: body, Timeout: 20, Grant: session.Grant{Epoch: 1}})
+	}
+	return st, moves
+}
+
+// BenchmarkPageMeshed is BenchmarkPage on a store in a cluster.
+func BenchmarkPageMeshed(b *testing.B) {
+	const n = 10_000
+	st, _ := benchMeshed(b, n)
+	defer st.Close()
+	random := rand.New(rand.NewPCG(1, 2))
+	var key benchKey
+	b.ReportAllocs()
+	for b.Loop() {
+		benchPage(st, key.of(random.Uint64N(n)))
+	}
+}
+
+// BenchmarkMove lets sessions leave one store for another, as in a drain: what a node does for each, without the network.
+func BenchmarkMove(b *testing.B) {
+	const n = 200_000
+	b.ReportAllocs()
+	from, fromMoves := benchMeshed(b, n)
+	to, toMoves := benchMeshed(b, 0)
+	ticket := uint64(0)
+	for b.Loop() {
+		if ticket%n == 0 && ticket > 0 {
+			from, to, fromMoves, toMoves = to, from, toMoves, fromMoves
+		}
+		for _, k := range fromMoves.Pick(1) {
+			ticket++
+			r := fromMoves.Leave(k, ticket, session.Terms{Any: true}).Record
+			body, err := to.NewBody(len(r.Body.Bytes()))
+			if err != nil {
+				b.Fatal(err)
+			}
+			body.Filled(copy(body.Next(), r.Body.Bytes()))
+			r.Epoch++
+			r.Body = body.Stored()
+			if !toMoves.Admit(k, r) {
+				b.Fatal("there is no room")
+			}
+			r.Body.Release()
+			fromMoves.Forget(k, ticket)
+			toMoves.Own(k, r)
+		}
+	}
+	from.Close()
+	to.Close()
+}
+
+// BenchmarkFence makes 1,000,000 sessions copies.
+func BenchmarkFence(b *testing.B) {
+	st, moves := benchMeshed(b, 1_000_000)
+	defer st.Close()
+	for term := uint64(1); b.Loop(); term++ {
+		moves.Fence(term)
+	}
+}
+
+// BenchmarkCopies looks for the last copy among 1,000,000 sessions.
+func BenchmarkCopies(b *testing.B) {
+	st, moves := benchMeshed(b, 1_000_000)
+	defer st.Close()
+	moves.Fence(1)
+	for all := moves.Copies(1000); len(all) > 0; all = moves.Copies(1000) {
+		for _, k := range all {
+			if moves.Adopt(k, 2); moves.Look(k).Place != session.Owned {
+				b.Fatal("it was not adopted")
+			}
+		}
+	}
+	var key benchKey
+	benchSet(st, key.of(1), 20, 0)
+	k := moves.Pick(1)[0]
+	moves.Leave(k, 1, session.Terms{Any: true})
+	moves.Doubt(k, 1)
+	for b.Loop() {
+		if len(moves.Copies(10)) != 1 {
+			b.Fatal("it was not found")
+		}
+	}
+}

@@ -18,16 +18,54 @@
 //
 // An operation's result is an Outcome and not an error: each is an ordinary answer of the protocol, and none may cost an allocation.
 //
+// # Waiting for a session
+//
+// One request at a time works on a session. There are two reasons to wait, each with a queue of its own, in order of arrival:
+//
+//	         the turn is another's,              another holds the lock
+//	         or the session is leaving           (Get and Acquire only)
+//	request ───────────▶ turn ──────────────────────▶ line ────▶ Locked, when LockWait is over
+//	                      │ ▲                          │
+//	                      ▼ │ Settle                   ▼ the lock frees
+//	                 done, or keeps the turn      served on the spot, by whoever freed it
+//
+// Requests that change a session never stand in line: the one that frees the lock is among them. Both queues are bounded, and
+// everybody's time in them.
+//
+// # Leaving and arriving
+//
+// A store may be one of a cluster (Store.Cluster). Then the session has an owner among the nodes, and moves (Moves) as the rules of package
+// cluster/handoff decide:
+//
+//	owned     ── Leave ───▶ leaving     when it has the turn, and if the lock allows it
+//	leaving   ── Stay ────▶ owned
+//	          ── Forget ──▶ gone        it is another node's
+//	          ── Doubt ───▶ copied
+//	pushed    ── Admit ───▶ admitted    if there is room
+//	admitted  ── Own ─────▶ owned
+//	          ── Keep ────▶ copied
+//	          ── Discard ─▶ gone
+//	copied    ── Adopt ───▶ owned
+//	          ── Drop ────▶ gone        so it is when it expires
+//	all       ── Fence ───▶ copied
+//
+// Operations on a session that is leaving wait, and go on when it stays, or find nothing when it has gone. Copies are what nobody knows yet whose
+// they are: no operation sees them. Absent sessions are made only with a Grant.
+//
 // # How it is built, and how to read it
 //
 //	store.go   the operations, each read from top to bottom
 //	turn.go    one request at a time on a session: finding it, waiting for it, handing it on
+//	line.go    waiting for a lock
+//	try.go     the operations for those who must not wait, or have waited already
 //	shard.go   64 parts, each with a lock: entries, index
 //	entry.go   what is kept of a session besides its body: 72 bytes
 //	wheel.go   who expires when
 //	keeper.go  Run: expired sessions out, memory back
 //	body.go    bytes on their way in
 //	key.go, apps.go   names, and their common part
+//	cluster.go        what a store in a cluster keeps besides, and tells
+//	moves.go, leaving.go, arriving.go, tour.go   what the rules do with it
 //	internal/offheap  memory outside the Go heap
 //
 // Millions of small objects would keep the garbage collector busy and cost it twice their size; so entries, index and bodies live
@@ -36,6 +74,7 @@
 //
 // # Locks and goroutines
 //
-// Order of locks: shard.mu, then apps.mu, or a class's or the span list's inside offheap. None is held over I/O or while waiting. The
-// package starts no goroutine: Run is the caller's. It knows no sockets and no statuses, and logs nothing.
+// Order of locks: shard.mu, then apps.mu, or a class's or the span list's inside offheap. None is held over I/O, while waiting, or while somebody
+// is told of an event (shard.release). The package starts no goroutine: Run is the caller's; only a Leave whose time in line is
+// over is ended by a timer's. It knows no sockets and no statuses, and logs nothing.
 package session

@@ -26,44 +26,54 @@ func (m *Moves) Leave(k string, ticket uint64, t Terms) Leaving {
 	if a.i == 0 {
 		return Leaving{Now: NotHere}
 	}
-	w := &waiter{leave: &pendingLeave{key: k, ticket: ticket, terms: t}}
 	if a.entry().has(isTaken | isLeaving) {
-		w.leave.q = a.queue(a.i)
-		w.leave.q.waiting = append(w.leave.q.waiting, w)
+		q := a.queue(a.i)
+		q.waiting = append(q.waiting, &waiter{leave: &pendingLeave{q: q, key: k, ticket: ticket, terms: t}})
 		return Leaving{Now: Pending}
 	}
 	if a.expire(); a.i == 0 {
 		return Leaving{Now: NotHere}
 	}
-	return a.tryLeave(a.i, w, a.now)
-}
-
-// tryLeave is a Leave whose turn it is.
-func (s *shard) tryLeave(i uint32, w *waiter, now int64) Leaving {
-	e, p := s.entries.At(i), w.leave
-	if !p.terms.Any { // it is in a web server's name
-		s.touch(i, now)
-	}
-	if p.terms.Any || !e.has(isLocked) || e.cookie == p.terms.Cookie {
-		e.set(isLeaving)
-		s.leaving[i] = p.ticket
-		return Leaving{Now: Frozen, Record: s.record(i, now)}
-	}
-	l := Leaving{Now: StillLocked, Cookie: e.cookie, Age: time.Duration(now - e.lockedAt)}
-	if p.terms.Wait > 0 && s.hasPlace(i) {
-		l.Now = InLine
-		w.gone = false
-		p.q = s.queue(i)
-		p.timer = time.AfterFunc(p.terms.Wait, func() { s.endLeave(w) })
-		s.standInLine(p.q, w)
+	l := a.tryLeave(a.i, ticket, t, a.now)
+	if l.Now == InLine {
+		a.lineUp(a.i, &waiter{leave: &pendingLeave{key: k, ticket: ticket, terms: t}})
 	}
 	return l
 }
 
+// tryLeave is a Leave whose turn it is. If it is InLine, that is where it belongs now.
+func (s *shard) tryLeave(i uint32, ticket uint64, t Terms, now int64) Leaving {
+	e := s.entries.At(i)
+	if !t.Any { // it is in a web server's name
+		s.touch(i, now)
+	}
+	if t.Any || !e.has(isLocked) || e.cookie == t.Cookie {
+		e.set(isLeaving)
+		s.leaving[i] = ticket
+		return Leaving{Now: Frozen, Record: s.record(i, now)}
+	}
+	l := Leaving{Now: StillLocked, Cookie: e.cookie, Age: time.Duration(now - e.lockedAt)}
+	if t.Wait > 0 && s.hasPlace(i) {
+		l.Now = InLine
+	}
+	return l
+}
+
+// lineUp lets a Leave stand in line.
+func (s *shard) lineUp(i uint32, w *waiter) {
+	p := w.leave
+	p.q = s.queue(i)
+	p.timer = time.AfterFunc(p.terms.Wait, func() { s.endLeave(w) })
+	s.standInLine(p.q, w)
+}
+
 // leaveInTurn goes on with a Leave that waited for its turn, or for the lock.
 func (s *shard) leaveInTurn(i uint32, w *waiter, now int64) {
-	w.gone = true
-	s.tell(w, s.tryLeave(i, w, now))
+	l := s.tryLeave(i, w.leave.ticket, w.leave.terms, now)
+	if w.gone = l.Now != InLine; !w.gone {
+		s.lineUp(i, w)
+	}
+	s.tell(w, l)
 }
 
 func (s *shard) record(i uint32, now int64) Record {
