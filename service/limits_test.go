@@ -145,7 +145,7 @@ func TestLimit_Memory(t *testing.T) {
 	}
 	w.want(200, remove("a0", "0"))
 	w.want(200, set("one-more", "0", body))
-	n.log.want(t, "[WARN]  service: no memory for new sessions", 1)
+	n.log.want(t, "[WARN]  service: refused a session: no memory for it", 1)
 	n.log.want(t, "max=1048576", 1)
 	n.wantMetric(t, "statemesh_sessions_refused_total", 2)
 	n.wantMetric(t, "statemesh_memory_limit_bytes", 1<<20)

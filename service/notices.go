@@ -15,6 +15,7 @@ type notices struct {
 	badBytes *notice
 	refused  *notice
 	stalled  *notice
+	idle     *notice
 	unread   *notice
 	full     *notice
 	panicked *notice
@@ -28,6 +29,7 @@ func newNotices(log hclog.Logger) *notices {
 		badBytes: every(10 * time.Second),
 		refused:  every(10 * time.Second),
 		stalled:  every(10 * time.Second),
+		idle:     every(time.Minute),
 		unread:   every(10 * time.Second),
 		full:     every(10 * time.Second),
 		panicked: every(time.Second),
@@ -66,7 +68,7 @@ func (h *handler) noteFull() {
 	n := h.notices.full
 	if held, ok := n.due(time.Now()); ok {
 		stats := h.store.Stats()
-		n.put(hclog.Warn, "no memory for new sessions", []any{"used", stats.UsedBytes, "max", stats.MaxMemory}, held)
+		n.put(hclog.Warn, "refused a session: no memory for it", []any{"used", stats.UsedBytes, "max", stats.MaxMemory}, held)
 	}
 }
 

@@ -45,7 +45,7 @@ func (c *conn) part(err error) {
 			"web-server", webServer, "timeout", c.requestTimeout.String())
 	case errors.Is(err, errIdle):
 		c.metrics.cut("idle")
-		c.log.Debug("closed an idle connection", "web-server", webServer, "timeout", c.idleTimeout.String())
+		c.notices.idle.info("closed an idle connection", "web-server", webServer, "timeout", c.idleTimeout.String())
 	default:
 		c.log.Debug("connection ended", "web-server", webServer, "reason", err)
 	}

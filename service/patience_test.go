@@ -148,7 +148,7 @@ func TestIdle_TimeoutIsASetting(t *testing.T) {
 			t.Errorf("closed after %v, want 1m", got)
 		}
 		synctest.Wait()
-		n.log.want(t, "[DEBUG] service: closed an idle connection", 1)
+		n.log.want(t, "[INFO]  service: closed an idle connection", 1)
 		n.wantMetric(t, `statemesh_connections_cut_total{reason="idle"}`, 1)
 	})
 }
