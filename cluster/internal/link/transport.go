@@ -112,20 +112,22 @@ func (t *Transport) Send(to peer.NodeID, m peer.Message) {
 		}
 		return
 	}
+	t.mu.Unlock()
 	which := l.small
 	if large(m) {
 		which = l.bulk
 	}
-	if !which.dirty {
-		which.dirty = true
-		t.dirty = append(t.dirty, which)
-	}
-	t.mu.Unlock()
 	if push {
 		which.addPush(m, p)
 	} else {
 		which.add(m)
 	}
+	t.mu.Lock() // only now: a Flush in between would wake the lane too early, and not again
+	if !which.dirty {
+		which.dirty = true
+		t.dirty = append(t.dirty, which)
+	}
+	t.mu.Unlock()
 }
 
 // small sessions are copied, and go with all other messages.
@@ -164,8 +166,7 @@ func (t *Transport) Flush() {
 	t.mu.Unlock()
 }
 
-// Recheck closes all connections that Accepts does not accept any more. To be called when the keys have changed, and once more when all nodes
-// have them.
+// Recheck closes all connections that Accepts does not accept any more. To be called when the keys have changed.
 func (t *Transport) Recheck() {
 	t.mu.Lock()
 	var all []*conn
