@@ -121,7 +121,7 @@ func TestReader_StreamOfAnything(t *testing.T) {
 				data = append(data, make([]byte, p.Record.Size)...)
 			}
 		}
-		r := peer.NewReader(&pieces{data: data, sizes: rapid.SliceOfN(rapid.IntRange(1, 100_000), 1, 5).Draw(t, "pieces")}, peer.MaxFrame)
+		r := peer.NewReader(&pieces{data: data, sizes: rapid.SliceOfN(rapid.IntRange(1, 100_000), 1, 5).Draw(t, "pieces")}, rapid.SampledFrom([]int{16, 512, peer.MaxFrame}).Draw(t, "buffer"))
 		for _, m := range want {
 			if got, err := r.Next(nil); err != nil || !reflect.DeepEqual(got, m) {
 				t.Fatalf("got %+v, %v; want %+v", got, err, m)
@@ -179,8 +179,8 @@ func FuzzStream(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte, piece, bodies uint16) {
 		// However it is cut, the same comes out.
-		read := func(r io.Reader) (all []peer.Message, last error) {
-			reader := peer.NewReader(r, peer.MaxFrame)
+		read := func(r io.Reader, buffer int) (all []peer.Message, last error) {
+			reader := peer.NewReader(r, buffer)
 			for {
 				m, err := reader.Next(func(p peer.Push) (any, error) {
 					b := make([]byte, min(p.Record.Size, int(bodies)))
@@ -194,11 +194,11 @@ func FuzzStream(f *testing.F) {
 			}
 		}
 		before := allocated()
-		whole, wholeErr := read(bytes.NewReader(data))
+		whole, wholeErr := read(bytes.NewReader(data), peer.MaxFrame)
 		if took := allocated() - before; took > 4<<20+64*uint64(len(data)) {
 			t.Errorf("%d bytes for %d", took, len(data))
 		}
-		cut, cutErr := read(&pieces{data: data, sizes: []int{int(piece) + 1}})
+		cut, cutErr := read(&pieces{data: data, sizes: []int{int(piece) + 1}}, 512)
 		if !reflect.DeepEqual(whole, cut) || fmt.Sprint(wholeErr) != fmt.Sprint(cutErr) {
 			t.Fatalf("whole %+v, %v\n cut %+v, %v", whole, wholeErr, cut, cutErr)
 		}

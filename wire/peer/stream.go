@@ -11,7 +11,6 @@ import (
 // Reader takes frames off a connection. It is not safe for concurrent use.
 type Reader struct {
 	br    *bufio.Reader
-	long  []byte
 	names names
 	body  int // bytes of the latest Push's that have not been read
 }
@@ -102,18 +101,14 @@ func (r *Reader) frame() ([]byte, error) {
 }
 
 // longFrame takes memory as the frame arrives, not as its length promises.
-func (r *Reader) longFrame(size int) ([]byte, error) {
-	r.long = r.long[:0]
-	for len(r.long) < size {
-		n := len(r.long)
-		step := min(size-n, max(n, MaxFrame))
-		r.long = append(r.long, make([]byte, step)...)
-		if _, err := io.ReadFull(r.br, r.long[n:]); err != nil {
+func (r *Reader) longFrame(size int) (frame []byte, err error) {
+	for len(frame) < size {
+		n := len(frame)
+		frame = append(frame, make([]byte, min(size-n, max(n, MaxFrame)))...)
+		if _, err := io.ReadFull(r.br, frame[n:]); err != nil {
 			return nil, cut(err)
 		}
 	}
-	frame := r.long
-	r.long = nil // they are rare
 	return frame, nil
 }
 

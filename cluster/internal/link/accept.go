@@ -129,7 +129,7 @@ func (t *Transport) deny(in *inbound, why error) error {
 // judge tells why a greeting cannot be accepted.
 func (t *Transport) judge(in *inbound, h peer.Hello) error {
 	if _, ok := h.Speaks.Common(t.o.Speaks); !ok {
-		return fmt.Errorf("%s speaks %v of the protocol between nodes, this node %v: none in common", h.Self, h.Speaks, t.o.Speaks)
+		return fmt.Errorf("%q speaks %v of the protocol between nodes, this node %v: none in common", h.Self, h.Speaks, t.o.Speaks)
 	}
 	if in.tls != nil {
 		if err := t.o.Proves(in.tls, string(h.Self)); err != nil {
@@ -137,12 +137,14 @@ func (t *Transport) judge(in *inbound, h peer.Hello) error {
 		}
 	}
 	switch {
+	case h.Self == "":
+		return errors.New("it does not say who it is")
 	case h.To != t.o.Self:
-		return fmt.Errorf("%s means to speak to %s, this is %s", h.Self, h.To, t.o.Self)
+		return fmt.Errorf("%q means to speak to %q, this is %s", h.Self, h.To, t.o.Self)
 	case h.Self == t.o.Self:
 		return errors.New("it says that it is this very node")
 	case h.Lane != peer.Small && h.Lane != peer.Bulk:
-		return fmt.Errorf("%s wants a connection for %v, which is not known here", h.Self, h.Lane)
+		return fmt.Errorf("%q wants a connection for %v, which is not known here", h.Self, h.Lane)
 	}
 	return nil
 }

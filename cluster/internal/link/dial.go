@@ -90,7 +90,7 @@ func (c *outgoing) greet(ctx context.Context, t *Transport, l *lane) (*peer.Read
 			return nil, fmt.Errorf("it speaks %v, this node %v", m.Speaks, t.o.Speaks)
 		}
 		if m.Self != l.to || m.To != t.o.Self || m.Generation != hello.Generation || m.Lane != l.which {
-			return nil, fmt.Errorf("it says that it is %s and answers %s: that is somebody else's greeting", m.Self, m.To)
+			return nil, fmt.Errorf("it says that it is %q and answers %q: that is somebody else's greeting", m.Self, m.To)
 		}
 		if c.gather != nil {
 			c.gather.begin()

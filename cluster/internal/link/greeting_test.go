@@ -24,6 +24,7 @@ func TestGreeting_SomebodyElseIsMeant(t *testing.T) {
 			"somebody else is meant": hello("b", "c", peer.Small, 1),
 			"this very node":         hello(a.id, a.id, peer.Small, 1),
 			"an unknown lane":        hello("b", a.id, 77, 1),
+			"nobody":                 hello("", a.id, peer.Small, 1),
 		} {
 			f := w.impostor(a, h.Self)
 			f.say(h)

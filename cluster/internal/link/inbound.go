@@ -42,7 +42,7 @@ func (t *Transport) replace(in *inbound) error {
 	old := t.inbound[k]
 	if old != nil && old.generation >= in.generation {
 		t.mu.Unlock()
-		return fmt.Errorf("%s has opened a later connection since", in.from)
+		return fmt.Errorf("%q has opened a later connection since", in.from)
 	}
 	t.inbound[k] = in
 	count := t.counts[in.from]

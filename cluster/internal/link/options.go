@@ -142,7 +142,7 @@ func orDefault[T int | time.Duration](v, d T) T {
 // provesName is Proves' default.
 func provesName(s *tls.ConnectionState, id string) error {
 	if len(s.VerifiedChains) == 0 || !slices.Contains(s.VerifiedChains[0][0].DNSNames, id) {
-		return fmt.Errorf("it says that it is %s, and its certificate does not", id)
+		return fmt.Errorf("it says that it is %q, and its certificate does not", id)
 	}
 	return nil
 }
