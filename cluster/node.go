@@ -182,6 +182,7 @@ func (n *Node) Start(ctx context.Context) error {
 		err = n.startMesh()
 	}
 	if err != nil {
+		n.putBack(ctx)
 		n.stopLocked(ctx)
 		return fmt.Errorf("start cluster node: %w", err)
 	}

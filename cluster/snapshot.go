@@ -61,6 +61,17 @@ func (n *Node) openSnapshot() error {
 	return r.Done()
 }
 
+// putBack leaves what a Start that failed has taken in to the next one. The machine does not run.
+func (n *Node) putBack(ctx context.Context) {
+	if n.dir == nil || n.sessions.Len() == 0 {
+		return
+	}
+	s := snapshotting{Node: n, ctx: context.WithoutCancel(ctx)}
+	if err := s.write(); err != nil {
+		n.note("error", "the sessions of the snapshot are lost: they cannot be written again: %v", err)
+	}
+}
+
 // adoptRecord takes one session in.
 func (n *Node) adoptRecord(r io.Reader, rec snapshot.Record) error {
 	body, err := n.o.Store.NewBody(max(rec.Size, 1))

@@ -22,7 +22,7 @@ import (
 type Status struct {
 	Node      string    `json:"node"`
 	Version   string    `json:"version"`
-	Phase     string    `json:"phase"` // up, joining (it has not found its cluster), draining, stopping
+	Phase     string    `json:"phase"` // starting, joining (it has not found its cluster), up, draining, stopping
 	Clustered bool      `json:"clustered"`
 	Started   time.Time `json:"started"`
 	Uptime    float64   `json:"uptime_seconds"`
@@ -91,6 +91,7 @@ type Problem struct {
 
 // A node's phases, for operators.
 const (
+	phaseStarting = "starting"
 	phaseUp       = "up"
 	phaseJoining  = "joining"
 	phaseDraining = "draining"
@@ -101,6 +102,8 @@ func (s *Service) phase() string {
 	switch {
 	case s.stopping.Load():
 		return phaseStopping
+	case s.mesh != nil && !s.meshUp.Load():
+		return phaseStarting
 	case !s.clustered():
 		return phaseUp
 	}
@@ -137,7 +140,7 @@ func (s *Service) status() Status {
 		st.Memory.Bodies, st.Memory.Used, st.Memory.Limit = f.BodyBytes, f.UsedBytes, f.MaxMemory
 		st.Applications, st.Waiting = f.Apps, f.Waiting
 	}
-	if !s.clustered() {
+	if !s.clustered() || !s.meshUp.Load() {
 		return st
 	}
 	c := s.mesh.Stats()
@@ -176,9 +179,9 @@ func latest(all []cluster.Event) []cluster.Event {
 	return all[max(0, len(all)-few):]
 }
 
-// members of a node that runs alone are itself.
+// members of a node that runs alone, or is starting, are itself.
 func (s *Service) members() Members {
-	if s.clustered() {
+	if s.clustered() && s.meshUp.Load() {
 		return Members{Node: s.o.NodeName, Members: append([]cluster.Member{}, s.mesh.Members()...)}
 	}
 	return Members{Node: s.o.NodeName, Members: []cluster.Member{{
@@ -190,6 +193,10 @@ func (s *Service) members() Members {
 func (s *Service) serveDrain(w http.ResponseWriter, r *http.Request) {
 	if !s.clustered() {
 		refuse(w, http.StatusConflict, errAlone.Error()+", so nobody can take its sessions")
+		return
+	}
+	if !s.meshUp.Load() {
+		refuse(w, http.StatusServiceUnavailable, "this node is starting")
 		return
 	}
 	ended := s.drain.begin()

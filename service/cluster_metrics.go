@@ -79,7 +79,7 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// watch adds the cluster's figures. It is called once, before the registry is asked.
+// watch adds the cluster's figures. It is called once, before any connection is served.
 func (m *metrics) watch(c mesh) {
 	m.fetches = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    prefix + "query_duration_seconds",
@@ -97,7 +97,7 @@ var outcomes = []string{"here", "nowhere", "held", "unknown", "shed"}
 
 // fetched counts how long a request waited for the cluster.
 func (m *metrics) fetched(a cluster.Answer, took time.Duration) {
-	if m.fetches == nil { // alone
+	if m.fetches == nil { // it runs alone
 		return
 	}
 	m.fetches.WithLabelValues(strings.ToLower(a.Outcome.String())).Observe(took.Seconds())

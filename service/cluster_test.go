@@ -108,10 +108,10 @@ func (m *fakeMesh) Snapshot(ctx context.Context) (sessions, bytes int64, err err
 	if m.snapshot != nil {
 		m.snapshot()
 	}
-	if m.snapshotErr == nil {
-		m.snapshotErr = ctx.Err()
+	if m.snapshotErr != nil {
+		return 0, 0, m.snapshotErr
 	}
-	return 1, 4, m.snapshotErr
+	return 1, 4, ctx.Err() // it must have time
 }
 
 // in makes a node one of m's cluster.
@@ -518,6 +518,28 @@ func TestAPI_OfANodeInACluster(t *testing.T) {
 	}
 }
 
+// A node that reads many sessions from disk first answers its probes meanwhile, without asking a cluster that cannot answer yet.
+func TestAPI_OfANodeThatIsStarting(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, in(&fakeMesh{members: []cluster.Member{{}, {}}}))
+	var s service.Status
+	if getJSON(t, n, "/api/v1/status", &s); s.Phase != "starting" || s.Cluster != nil {
+		t.Errorf("got %+v", s)
+	}
+	var m service.Members
+	if getJSON(t, n, "/api/v1/members", &m); len(m.Members) != 1 || !m.Members[0].Self || m.Members[0].State != "starting" {
+		t.Errorf("got %+v", m)
+	}
+	if rec := post(t, n, "/api/v1/drain"); rec.Code != 503 {
+		t.Errorf("POST drain: %d %s", rec.Code, rec.Body)
+	}
+	rec := httptest.NewRecorder()
+	n.StatusHandler().ServeHTTP(rec, httptest.NewRequest("GET", "/readyz", nil))
+	if rec.Code != 503 || rec.Body.String() != "starting\n" {
+		t.Errorf("/readyz says %d %q", rec.Code, rec.Body)
+	}
+}
+
 func TestAPI_DrainToNobody(t *testing.T) {
 	t.Parallel()
 	m := &fakeMesh{drain: func(context.Context) error { return cluster.ErrNobody }}
@@ -535,6 +557,9 @@ func TestReloadKeys(t *testing.T) {
 	t.Parallel()
 	m := &fakeMesh{}
 	n := newNode(t, in(m))
+	if err := n.StartMesh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if rec := post(t, n, "/api/v1/keys/reload"); rec.Code != 200 {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
@@ -544,7 +569,7 @@ func TestReloadKeys(t *testing.T) {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 	n.log.want(t, `[ERROR] service: the keys stay as they are: the key file cannot be used: file=cluster.key error="line 2 is no key"`, 1)
-	m.wantCalls(t, "reload", "reload")
+	m.wantCalls(t, "start", "reload", "reload")
 }
 
 func TestGuards(t *testing.T) {
@@ -609,6 +634,12 @@ func TestMetrics_OfACluster(t *testing.T) {
 	}
 	m.progress = cluster.DrainProgress{Sessions: 11, Bytes: 12, Remaining: 13}
 	n := newNode(t, in(m))
+	if strings.Contains(n.metrics(), "statemesh_cluster") {
+		t.Error("a cluster that has not been started is asked for figures")
+	}
+	if err := n.StartMesh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	n.Fetched(cluster.Answer{Outcome: handoff.Here}, time.Millisecond)
 	text := n.metrics()
 	for _, series := range []string{

@@ -202,14 +202,14 @@ func (s *Service) keep(why error) error {
 	defer cancel()
 	s.log.Info("writing the sessions that are left to disk", "sessions", left, "reason", reason(why), "folder", s.o.SnapshotDir)
 	sessions, bytes, err := s.mesh.Snapshot(ctx)
+	if sessions > 0 {
+		s.log.Info("wrote sessions for the next start", "sessions", sessions, "size", megabytes(bytes), "folder", s.o.SnapshotDir)
+	}
 	if err != nil {
-		s.log.Error("sessions are lost: nobody took them, and they cannot be written", "sessions", left, "error", err)
-		return logged{fmt.Errorf("%d sessions are lost: %w", left, err)}
+		lost := max(left-sessions, 0)
+		s.log.Error("sessions are lost: nobody took them, and they cannot be written", "sessions", lost, "error", err)
+		return logged{fmt.Errorf("%d sessions are lost: %w", lost, err)}
 	}
-	if n := left - sessions; n > 0 {
-		s.log.Warn("not written: sessions that were on their way to others, or have expired", "sessions", n)
-	}
-	s.log.Info("wrote sessions for the next start", "sessions", sessions, "size", megabytes(bytes), "folder", s.o.SnapshotDir)
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 )
 
@@ -21,16 +22,17 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 
 // hinted adds what an operator may do about a port that cannot be had. Whoever replaces Microsoft's service meets that on its port.
 func hinted(err error) error {
-	var op *net.OpError
+	text := err.Error()
+	is := func(e error) bool { return errors.Is(err, e) || strings.Contains(text, e.Error()) } // memberlist passes on the text only
 	switch {
-	case !errors.As(err, &op) || op.Op != "listen":
-	case errors.Is(err, errAddrInUse):
+	case !strings.Contains(text, "listen"):
+	case is(errAddrInUse):
 		return fmt.Errorf("%w. Another program has this address, maybe Microsoft's ASP.NET State Service (aspnet_state) or another statemesh: "+
 			"stop it, or choose another port", err)
-	case errors.Is(err, errAddrForbidden):
+	case is(errAddrForbidden):
 		return fmt.Errorf("%w. The system does not let this user have the port: choose one above 1023, and on Windows one that "+
 			"`netsh interface ipv4 show excludedportrange protocol=tcp` does not list", err)
-	case errors.Is(err, errNoSuchAddr):
+	case is(errNoSuchAddr):
 		return fmt.Errorf("%w. This machine does not have that address: name one that it has", err)
 	}
 	return err

@@ -64,9 +64,6 @@ func (s *Service) newMesh() error {
 	s.mesh = m
 	s.conns.mesh = m // before any connection
 	s.drain = newDrain(m, s.log)
-	if s.clustered() {
-		s.metrics.watch(m)
-	}
 	return nil
 }
 
@@ -80,6 +77,10 @@ func (s *Service) startMesh(ctx context.Context) error {
 	}
 	if err := s.mesh.Start(ctx); err != nil {
 		return hinted(fmt.Errorf("join the cluster: %w", err))
+	}
+	s.meshUp.Store(true)
+	if s.clustered() {
+		s.metrics.watch(s.mesh)
 	}
 	s.onStopWithin(leaveTime, "leave the cluster", func(ctx context.Context) error {
 		// Also in a hurry: others would take a node that does not say goodbye for a crashed one, and wait for it.

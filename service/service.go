@@ -40,6 +40,7 @@ type Service struct {
 	started time.Time // for operators
 
 	stopping atomic.Bool           // for /readyz
+	meshUp   atomic.Bool           // mesh answers: it may take long to start, with many sessions to read from SnapshotDir
 	addrs    atomic.Pointer[Addrs] // nil before Start
 	hurried  context.Context       // ended by hurry
 	hurry    context.CancelFunc

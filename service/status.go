@@ -40,7 +40,7 @@ func (s *Service) statusHandler() http.Handler {
 // ready says whether new web servers should be sent here.
 func (s *Service) ready(w http.ResponseWriter, _ *http.Request) {
 	switch phase := s.phase(); phase {
-	case phaseStopping, phaseDraining:
+	case phaseStarting, phaseStopping, phaseDraining:
 		say(w, http.StatusServiceUnavailable, phase)
 	default:
 		say(w, http.StatusOK, "ready")

@@ -3,11 +3,13 @@
 package main
 
 import (
+	"net"
 	"os"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // lastLine of the log is the process's account of itself.
@@ -85,6 +87,53 @@ func TestServe_KeepsSessionsFromOneStartToTheNext(t *testing.T) {
 		second.get(0, 100)
 		second.put(100, 101)
 	}
+}
+
+// A start that fails leaves what the last run has kept.
+func TestCluster_FailedStartKeepsTheSnapshot(t *testing.T) {
+	t.Parallel()
+	key, dir := keyFile(t), t.TempDir()
+	first := serveMember(t, "web01", key, nil, "--snapshot-dir", dir)
+	first.put(0, 100)
+	first.signal(syscall.SIGTERM)
+	if got := first.status(); got != exitDone {
+		t.Fatalf("status %d, want %d", got, exitDone)
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, flag := range []string{"--state-addr", "--status-addr", "--gossip-addr", "--transfer-addr"} {
+		p := launch(t, "serve", "--state-addr", "127.0.0.1:0", "--status-addr", "127.0.0.1:0", "--gossip-addr", "127.0.0.1:0",
+			"--transfer-addr", "127.0.0.1:0", "--key-file", key, "--snapshot-dir", dir, flag, taken.Addr().String())
+		if got := p.status(); got != exitFailed {
+			t.Errorf("%s: status %d, want %d", flag, got, exitFailed)
+		}
+		if log := p.stderr.String(); !strings.Contains(log, "Another program has this address") {
+			t.Errorf("%s: got:\n%s", flag, log)
+		}
+	}
+	serveMember(t, "web01", key, nil, "--snapshot-dir", dir).get(0, 100)
+}
+
+func TestCluster_SecondSignalHurries(t *testing.T) {
+	t.Parallel()
+	p := serveMember(t, "web01", keyFile(t), nil, "--snapshot-dir", t.TempDir())
+	p.put(0, 3)
+	p.halfRequest()
+	p.signal(syscall.SIGTERM)
+	p.untilLogged("stopping: signal=")
+	begun := time.Now()
+	p.signal(os.Interrupt)
+	if got := p.status(); got != exitDone {
+		t.Errorf("status %d, want %d", got, exitDone)
+	}
+	if took := time.Since(begun); took >= finishRequests {
+		t.Errorf("took %v: it has waited for the request", took)
+	}
+	p.untilLoggedAtEnd("stopping in a hurry")
+	p.untilLoggedAtEnd("wrote sessions for the next start: sessions=3")
 }
 
 func TestCluster_ReadsItsKeysAgain(t *testing.T) {
