@@ -128,7 +128,8 @@ type Membership struct {
 	look   context.Context // ends when seeds and the lost are no longer looked for: with Leave, or with ctx
 	unlook context.CancelFunc
 	wg     sync.WaitGroup
-	stop   sync.Once
+	ending atomic.Bool
+	ended  chan struct{}
 }
 
 // New checks the options. It starts nothing and opens nothing.
@@ -152,6 +153,7 @@ func New(o Options) (*Membership, error) {
 		log:     o.Log.Named("gossip"),
 		turn:    make(chan struct{}, 1),
 		settled: make(chan struct{}, 1),
+		ended:   make(chan struct{}),
 		found:   newFinding(),
 	}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
@@ -303,8 +305,13 @@ func (m *Membership) Members() []Member { return m.table.all() }
 func (m *Membership) Update(meta Meta) error {
 	m.turn <- struct{}{}
 	defer func() { <-m.turn }()
+	if m.ctx.Err() != nil {
+		return errStopped
+	}
 	return m.update(meta)
 }
+
+var errStopped = errors.New("gossip has been stopped")
 
 func (m *Membership) update(meta Meta) error {
 	if err := meta.check(); err != nil {
@@ -323,35 +330,50 @@ func (m *Membership) Leave(ctx context.Context) error {
 	m.unlook()
 	m.turn <- struct{}{}
 	defer func() { <-m.turn }()
+	if m.ctx.Err() != nil {
+		return errStopped // memberlist panics
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.ctx, cancel)()
 	alone := len(m.table.live()) == 0
 	meta := *m.meta.Load()
 	meta.Phase = Leaving
-	if err := errors.Join(m.update(meta), m.list.Leave(time.Second)); err != nil {
+	told := m.update(meta)
+	if !alone {
+		sleep(ctx, spread) // whoever hears of the end first takes it for a failure
+	}
+	if err := errors.Join(told, m.list.Leave(time.Second)); err != nil {
 		// Those who should have heard of it leave at the same moment, or cannot be reached and find out by themselves. It is no failure of
 		// this node's end.
 		m.log.Warn("not everybody could be told that this node leaves", "error", err)
 	}
-	if alone {
-		return nil
-	}
-	select {
-	case <-time.After(time.Second):
-		return nil
-	case <-ctx.Done():
+	if !alone && !sleep(ctx, linger) {
 		return ctx.Err()
 	}
+	return nil
 }
+
+const (
+	spread = 500 * time.Millisecond // after which all members have heard something, even if they lose packets
+	linger = time.Second
+)
 
 // Stop ends everything and waits for it; Events is not called after it has returned. Without Leave the others take this node for failed.
 func (m *Membership) Stop() {
-	m.stop.Do(func() {
-		m.cancel()
-		if m.list != nil {
-			_ = m.list.Shutdown() // it only ever tells of its transport, whose errors at the end interest nobody
-		}
-		m.table.close()
-		m.wg.Wait()
-	})
+	if !m.ending.CompareAndSwap(false, true) {
+		<-m.ended
+		return
+	}
+	m.cancel()
+	m.turn <- struct{}{} // Leave gives it up now, Update within a second
+	if m.list != nil {
+		_ = m.list.Shutdown() // it only ever tells of its transport, whose errors at the end interest nobody
+	}
+	<-m.turn
+	m.table.close()
+	m.wg.Wait()
+	close(m.ended)
 }
 
 // RotateKeys takes the keys that Options.Keys has now.

@@ -227,6 +227,18 @@ func (t *table) answered(id string, rtt time.Duration) {
 	}
 }
 
+// leaving tells whether somebody has just left who is still there to answer, but for nothing else.
+func (t *table) leaving(a netip.AddrPort) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, m := range t.members {
+		if m.State == StateLeft && m.Addr == a && time.Since(m.Since) < linger+linger/2 {
+			return true
+		}
+	}
+	return false
+}
+
 // live are the addresses of those that are alive.
 func (t *table) live() map[netip.AddrPort]bool {
 	t.mu.Lock()

@@ -190,6 +190,9 @@ func TestLeave_IsNoFailure(t *testing.T) {
 					if m.when(start, Left, leaver.o.ID) == 0 || m.when(start, Failed, leaver.o.ID) != 0 {
 						w.t.Errorf("%s took it for something else", m.o.ID)
 					}
+					if strings.Contains(m.log.String(), "is no member of this cluster") {
+						w.t.Errorf("%s tried to join the leaving member", m.o.ID)
+					}
 				}
 				return took
 			})

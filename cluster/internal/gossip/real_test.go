@@ -100,4 +100,18 @@ func TestStop_IsPromptWhileSeedsAreSilent(t *testing.T) {
 		t.Errorf("took %v", took)
 	}
 	m.Stop() // again
+	if m.Update(*m.meta.Load()) == nil || m.Leave(t.Context()) == nil {
+		t.Error("it goes on after Stop")
+	}
+}
+
+func TestStop_EndsLeave(t *testing.T) {
+	t.Parallel()
+	a := realNode(t, "a", nil, nil)
+	b := realNode(t, "b", []string{a.Addr().String()}, nil)
+	<-b.Ready()
+	left := make(chan error)
+	go func() { left <- b.Leave(t.Context()) }()
+	b.Stop()
+	<-left
 }

@@ -113,7 +113,7 @@ func (m *Membership) follow(seed string, first *firstTry) {
 		live := m.table.live()
 		var wg sync.WaitGroup
 		for _, a := range addrs {
-			if !live[a] {
+			if !live[a] && !m.table.leaving(a) {
 				wg.Go(func() {
 					err := m.join(a)
 					// One that is just starting answers with nothing at all.
