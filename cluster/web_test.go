@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"sync"
 	"time"
@@ -225,16 +224,12 @@ func (n *node) body(value int64) *session.Body {
 }
 
 func bytesOf(value int64) []byte {
-	r := rand.New(rand.NewPCG(uint64(value), 1))
-	size := r.IntN(300)
-	if value%16 == 15 {
+	size := 20 + int(value*37%300)
+	if value%32 == 31 {
 		size = 100 << 10
 	}
-	b := fmt.Appendf(nil, "%d ", value)
-	for range size {
-		b = append(b, byte(r.Uint32()))
-	}
-	return b
+	b := fmt.Appendf(make([]byte, 0, size), "%d ", value)
+	return append(b, bytes.Repeat([]byte{byte(value), byte(value >> 8), 7}, (size-len(b))/3)...)
 }
 
 // valueOf is -1 if the bytes are no value's.
