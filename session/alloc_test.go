@@ -4,6 +4,7 @@ package session_test // the race detector makes sync.Pool forget
 
 import (
 	"testing"
+	"time"
 
 	"statemesh/session"
 )
@@ -14,6 +15,20 @@ func TestAllocs_NoneOnTheSteadyPath(t *testing.T) {
 	for i := range 100 {
 		f.must(f.set(id(i), text(i, 256), 20, 0))
 	}
+	t.Run("alone", func(t *testing.T) { noneOnTheSteadyPath(t, f) })
+	m := join(t, session.Options{LockWait: time.Second, MaxHeldTotal: 1})
+	for i := range 100 {
+		r := m.Set(key(id(i)), session.Change{Body: m.body(text(i, 256)), Timeout: 20, Grant: grant(1)})
+		m.must(answerOf(&r))
+	}
+	// Somebody is in line, so that nobody else may be.
+	m.must(m.acquire(id(3)))
+	m.Leave(whole(id(3)), 1, session.Terms{Wait: time.Hour})
+	defer m.Recall(whole(id(3)), 1)
+	t.Run("in a cluster", func(t *testing.T) { noneOnTheSteadyPath(t, m.farm) })
+}
+
+func noneOnTheSteadyPath(t *testing.T, f farm) {
 	short, long, none := key(id(2)), key(id(1)), key("none") // the second one's id is kept outside its entry
 	set := func(k session.Key, size int, cookie int32) {
 		b, err := f.NewBody(size)

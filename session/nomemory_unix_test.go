@@ -92,3 +92,39 @@ func TestNoMemory_ForEntriesNewSessionsAreRefusedAndOthersGoOn(t *testing.T) {
 		})
 	}
 }
+
+// Once a session has been admitted there is no way for it to be refused: its sender may have forgotten it.
+func TestNoMemory_WhatWasAdmittedFindsRoom(t *testing.T) {
+	t.Parallel()
+	m := join(t, session.Options{})
+	ids := m.ids(6000, 1) // one shard's
+	for _, id := range ids[:10] {
+		m.make(id, 1)
+	}
+	if err := m.SpoilEntries(key(ids[0])); err != nil {
+		t.Fatal(err)
+	}
+	var records []session.Record
+	for n := 10; ; n++ {
+		r := m.arrived("came", uint64(n))
+		ok := m.Admit(whole(ids[n]), r)
+		r.Body.Release()
+		if !ok {
+			break
+		}
+		records = append(records, r)
+	}
+	if got := m.Stats().Refused; got != 1 {
+		t.Errorf("refused: got %d, want 1", got)
+	}
+	m.is("a new session", m.create(ids[9+len(records)+1], grant(1)), answer{Outcome: session.Full})
+	for i := range 5 { // the room that these leave is not needed
+		m.must(m.remove(ids[i], 0))
+	}
+	for i, r := range records {
+		m.Own(whole(ids[10+i]), r)
+	}
+	for i := range records {
+		m.is("get", m.get(ids[10+i]), answer{Timeout: 20, Body: "came"})
+	}
+}
