@@ -32,7 +32,7 @@ func drain(ctx context.Context, l *lab) (figures, error) {
 	if err != nil {
 		return nil, err
 	}
-	full, err := m.farm(ctx, l, bench.FarmOptions{Conns: 8, Sessions: f.sessions, Size: bench.Size{Min: 1024, Max: 1024}, Minutes: 60, Depth: 64}, 0)
+	full, err := m.farm(ctx, l, bench.FarmOptions{Conns: 256, Sessions: f.sessions, Size: bench.Size{Min: 1024, Max: 1024}, Minutes: 60, Depth: 64}, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func drain(ctx context.Context, l *lab) (figures, error) {
 		return nil, err
 	}
 	// All must be there, as they were.
-	found, err := bench.NewFarm(bench.FarmOptions{Addrs: m.addrs(1, 2), Conns: 8, Sessions: f.sessions, Size: bench.Size{Min: 1024, Max: 1024}, Mix: bench.ReadOnly, Seed: 2})
+	found, err := bench.NewFarm(bench.FarmOptions{Addrs: m.addrs(1, 2), Conns: 64, Sessions: f.sessions, Size: bench.Size{Min: 1024, Max: 1024}, Mix: bench.ReadOnly, Seed: 2})
 	if err != nil {
 		return nil, err
 	}

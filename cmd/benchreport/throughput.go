@@ -22,7 +22,7 @@ type throughputFigures struct {
 
 // throughput compares pages with the floor's, by the command that users have for it.
 func throughput(ctx context.Context, l *lab) (figures, error) {
-	args := []string{"bench", "--floor", "--conns", "1,16,128", "--size", "256,2400,32768", "--duration", "3s", "--warmup", "500ms", "--rounds", "7", "--json"}
+	args := []string{"bench", "--floor", "--conns", "1,16,128", "--size", "256,2400,32768", "--duration", "1500ms", "--warmup", "300ms", "--rounds", "15", "--json"}
 	if l.quick {
 		args = []string{"bench", "--floor", "--conns", "1,4", "--size", "256,2400", "--duration", "200ms", "--warmup", "50ms", "--rounds", "2", "--sessions", "1000", "--json"}
 	}

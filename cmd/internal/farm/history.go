@@ -49,11 +49,12 @@ const absent = 0
 type history struct {
 	session uint32
 
-	mu     sync.Mutex // guards what follows
-	newest uint32     // version ever sent
-	acked  uint32
-	maybe  []uint32
-	ghost  uint32 // what acked was when the session was lost; it may come back as long as it is not created anew
+	mu      sync.Mutex // guards what follows
+	newest  uint32     // version ever sent
+	acked   uint32
+	maybe   []uint32
+	created time.Time // when it was heard that it was there again after it had been absent
+	ghost   uint32    // what acked was when the session was lost; it may come back as long as it is not created anew
 	// holders of the lock are users between the answer to their GetExclusive and the sending of what ends it.
 	holders map[*user]bool
 
@@ -210,7 +211,7 @@ func (a *asked) doneLocked(answer bench.Answer) (v verdict) {
 		a.hereLocked()
 		if h.acked == absent { // else it may have left alone what somebody else has just created
 			h.forgetLocked(a.r)
-			h.acked, h.ghost = a.r.Version, absent
+			h.setLocked(a.r.Version)
 		}
 	case bench.Set, bench.Remove:
 		if a.r.Verb == bench.Set {
@@ -221,7 +222,7 @@ func (a *asked) doneLocked(answer bench.Answer) (v verdict) {
 		// If it is not among maybe any more, somebody has already read it, and perhaps written since.
 		if slices.Contains(h.maybe, a.r.Version) {
 			h.forgetLocked(a.r)
-			h.acked, h.ghost = a.r.Version, absent
+			h.setLocked(a.r.Version)
 		}
 	default:
 		h.at[a.node] = time.Now()
@@ -245,12 +246,14 @@ func (a *asked) readLocked(version uint32) (v verdict) {
 	case slices.Contains(h.maybe, version):
 		v.late = version != absent && version < h.acked
 		h.maybe = slices.DeleteFunc(h.maybe, func(m uint32) bool { return m == version })
-		h.acked = version
+		h.setLocked(version)
 	case version == a.floor || slices.Contains(a.allowed, version) || version != absent && version > a.floor && version <= h.acked:
 		// Others have written since this was sent: any of what was there in the meantime may be the answer.
+	case version == absent && a.sent.Before(h.created):
+		// It was lost, and others have created it anew since this was sent.
 	case h.acked == absent && version == h.ghost:
 		v.back = true
-		h.acked, h.ghost = version, absent
+		h.setLocked(version)
 	case version == absent:
 		v.fault = faultf(FalseNotFound, "%v of session %d through %s was answered 404; version %d was acknowledged", a.r.Verb, h.session, a.node, h.acked)
 		h.acked = absent
@@ -265,6 +268,14 @@ func (a *asked) readLocked(version uint32) (v verdict) {
 		h.acked = version
 	}
 	return v
+}
+
+// setLocked notes what the session is from now on.
+func (h *history) setLocked(version uint32) {
+	if h.acked == absent && version != absent {
+		h.created = time.Now()
+	}
+	h.acked, h.ghost = version, absent
 }
 
 // goneLocked judges a 404.
