@@ -156,9 +156,6 @@ func serve(ctx context.Context, cfg *config.Config, file, addrFile string, log h
 	if err == nil && o.MaxMemory > machine {
 		log.Warn("max_memory is more than this machine has", "machine", hclog.Fmt("%d MiB", machine>>20))
 	}
-	if cfg.Cluster.InsecurePlaintext {
-		log.Warn("insecure_plaintext: what nodes say to each other is not encrypted, and anybody who reaches their ports is one of the cluster")
-	}
 
 	node, err := service.New(o)
 	if err != nil {
