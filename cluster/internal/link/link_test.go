@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"reflect"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -93,6 +94,30 @@ func TestSend_BodiesOfAllSizes(t *testing.T) {
 		for i, s := range sources {
 			if large := sizes[i] > smallBody; (s.most > 0) != large {
 				t.Errorf("session of %d bytes was held: %v", sizes[i], s.most > 0)
+			}
+		}
+	})
+}
+
+func TestSend_LongClaimsGoTheOtherWay(t *testing.T) {
+	t.Parallel()
+	inMemory(t, func(t *testing.T, w *town) {
+		a, b := w.node("a"), w.node("b")
+		w.meet(a, b)
+		var claims []peer.Claim
+		for i := range 256 {
+			claims = append(claims, peer.Claim{Key: peer.Key(strings.Repeat("k", peer.MaxKey)), Epoch: peer.Epoch(i + 1)})
+		}
+		for i, m := range []peer.Message{
+			peer.Claims{Batch: 1, Claims: claims}, peer.Heard{Batch: 1, Claims: claims}, peer.Claims{Batch: 2, Claims: claims[:1]},
+		} {
+			a.send(b, m)
+			if got := b.hears(); !reflect.DeepEqual(got.m, m) {
+				t.Errorf("message %d is not what was sent", i)
+			}
+			synctest.Wait()
+			if sent := a.links[b.id].bulk.out.messages; sent != uint64(min(i+1, 2)) { // the last one is short
+				t.Errorf("message %d: %d went over the bulk lane", i, sent)
 			}
 		}
 	})

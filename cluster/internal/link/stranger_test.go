@@ -608,3 +608,18 @@ func TestLogs_ShowNoKey(t *testing.T) {
 		}
 	})
 }
+
+func TestProvesName_OnlyExactly(t *testing.T) {
+	t.Parallel()
+	of := func(names ...string) *tls.ConnectionState {
+		return &tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{{DNSNames: names}}}}
+	}
+	for id, want := range map[string]bool{"web01-0a": true, "web02-0b": false, "": false, "*": false} {
+		if got := provesName(of("web01-0a"), id) == nil; got != want {
+			t.Errorf("%q: %v", id, got)
+		}
+	}
+	if provesName(of("*.example.org"), "a.example.org") == nil || provesName(of(), "a") == nil || provesName(&tls.ConnectionState{}, "a") == nil {
+		t.Error("proven by a wildcard, or by nothing")
+	}
+}
