@@ -12,8 +12,8 @@
 //	seeds    Each seed has a goroutine that resolves it and joins every address it has, until all of them are live members: for ever.
 //	         A node serves meanwhile; Ready tells when it is clear whether there is a cluster to be found.
 //	splits   memberlist never speaks to the dead again. So who failed is tried again, at its address, for an hour: a split heals by itself, also
-//	         if one side was restarted with other names. (rejoin)
-//	settling After every change a node compares notes with a few others, as packets get lost. (settle)
+//	         if one side was restarted with other names. (rejoinLost)
+//	settling After every change a node compares notes with a few others, as packets get lost. (compareNotes)
 //	leaving  memberlist does not tell who left from who failed. A member that leaves says so in its Meta first.
 //	address  It is derived from what was configured, or it is an error. (advertised)
 //	guard    Between the network and memberlist, only the current encryption version and our own label pass. (guard)
@@ -31,7 +31,7 @@
 //
 // # Goroutines
 //
-// Besides memberlist's own: one for events, one per seed, one for rejoin, one for settle, two of the guard. Stop waits for all of ours.
+// Besides memberlist's own: one for events, one per seed, one for rejoin, one for settle, one for Reconcile, two of the guard. Stop waits for all of ours.
 //
 // # Locks
 //

@@ -119,9 +119,9 @@ type Membership struct {
 	say     *strangers
 	found   *finding
 	counts  counts
-	turn    chan struct{}          // held by whoever changes what others are told: Update and Leave
-	settled chan struct{}          // has one in it if something changed, and notes are to be compared
-	differs atomic.Pointer[string] // with this member
+	turn    chan struct{} // held by whoever changes what others are told: Update and Leave
+	settled chan struct{} // has one in it if something changed, and notes are to be compared
+	differs chan string   // a member that knows others, to compare notes with at once
 
 	ctx    context.Context // ends with Stop
 	cancel context.CancelFunc
@@ -153,6 +153,7 @@ func New(o Options) (*Membership, error) {
 		log:     o.Log.Named("gossip"),
 		turn:    make(chan struct{}, 1),
 		settled: make(chan struct{}, 1),
+		differs: make(chan string, 1),
 		ended:   make(chan struct{}),
 		found:   newFinding(),
 	}

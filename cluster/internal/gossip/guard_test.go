@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -126,6 +127,37 @@ func TestGuard_BearsCapturedTraffic(t *testing.T) {
 		if s := target.Stats(); s.Refused < 100 {
 			t.Errorf("refused %d", s.Refused)
 		}
+	})
+}
+
+func TestGuard_BearsRandomBytes(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(w *world) {
+		w.cluster(2)
+		stranger, err := w.net.Host("10.0.0.66").Gossip("10.0.0.66:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := w.nodes[0].Addr().String()
+		for i := range 3000 {
+			b := make([]byte, rand.N(300))
+			for j := range b {
+				b[j] = byte(rand.Uint32())
+			}
+			if i%2 == 0 { // also in the right wrapping
+				b = labelled(append([]byte{currentVersion}, b...)...)
+			}
+			stranger.WriteTo(b, to)
+			if c, err := stranger.DialTimeout(to, time.Second); err == nil {
+				c.Write(b)
+				c.Close()
+			}
+			if i%10 == 0 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		w.stays(5 * time.Second)
+		w.nobodyFailed()
 	})
 }
 

@@ -68,6 +68,7 @@ func (m *Membership) Found() Finding { return Finding(m.found.now.Load()) }
 func (m *Membership) search() {
 	m.wg.Go(m.rejoinLost)
 	m.wg.Go(m.compareNotes)
+	m.wg.Go(m.reconcile)
 	if len(m.o.Seeds) == 0 {
 		m.found.conclude(NoSeeds)
 		return
@@ -268,8 +269,24 @@ func (m *Membership) settle() {
 
 // Reconcile has notes compared with a member that is known to have others, at once and in the background.
 func (m *Membership) Reconcile(id string) {
-	m.differs.Store(&id)
-	m.settle()
+	select {
+	case m.differs <- id:
+	default: // with another already: one at a time, as that may have brought what was missing
+	}
+}
+
+// reconcile does it, while notes are compared at leisure elsewhere.
+func (m *Membership) reconcile() {
+	for {
+		select {
+		case id := <-m.differs:
+			if a, ok := m.table.addr(id); ok {
+				_ = m.join(a) // if it fails, probing finds out why
+			}
+		case <-m.look.Done():
+			return
+		}
+	}
 }
 
 // compareNotes talks to a random member, twice, after something has changed: the packets that carry news are few, and may be lost.
@@ -279,12 +296,6 @@ func (m *Membership) compareNotes() {
 		case <-m.settled:
 		case <-m.look.Done():
 			return
-		}
-		if id := m.differs.Swap(nil); id != nil {
-			if a, ok := m.table.addr(*id); ok {
-				_ = m.join(a) // the same
-				continue
-			}
 		}
 		for range 2 {
 			live := m.table.live()
