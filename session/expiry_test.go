@@ -26,7 +26,7 @@ func TestExpiry_ServedUntilTheInstantAndNotAtIt(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					if running {
-						minutes = min(minutes, 120) // a day of seconds is long even in virtual time
+						minutes = min(minutes, 30) // a day of seconds is long even in virtual time
 					}
 					f := open(t, session.Options{})
 					if running {

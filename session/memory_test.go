@@ -160,8 +160,12 @@ func TestMemory_IsWhatItWasAfterEverythingIsRemoved(t *testing.T) {
 			ids[i] = fmt.Sprintf("app%d/", i) + ids[i]
 		}
 	}
+	changes := 5000
+	if raceDetector {
+		changes = 1500
+	}
 	for range 2 {
-		for range 5000 {
+		for range changes {
 			id := ids[random.IntN(len(ids))]
 			switch random.IntN(10) {
 			case 0:

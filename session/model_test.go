@@ -467,7 +467,11 @@ func TestModel_AnyOperationsInAnyOrderDoWhatTheProtocolSays(t *testing.T) {
 			time.Sleep(50 * time.Millisecond) // else a trial takes no time, and rapid would look for a shorter one for ever
 			x := newTrial(rt, t)
 			defer x.Close()
-			for range x.n(400) {
+			steps := 400
+			if raceDetector {
+				steps = 100
+			}
+			for range x.n(steps) {
 				x.step()
 			}
 			x.end()

@@ -104,6 +104,9 @@ func (h *Heap) Waste() int64 { return h.held.Load() - h.live.Load() }
 // Trim gives memory that has been free since the last Trim back to the operating system.
 func (h *Heap) Trim() {
 	h.spans.trim()
+	if h.spares.Load() == 0 {
+		return
+	}
 	for i := range h.classes {
 		h.trimSpare(&h.classes[i])
 	}

@@ -50,6 +50,8 @@ type Heap struct {
 
 	live atomic.Int64 // bytes of slots in use
 	held atomic.Int64 // bytes of slabs, whether their slots are in use or not
+
+	spares atomic.Int32 // classes that have a spare slab
 }
 
 // NewHeap makes an empty heap. It takes no memory before the first Alloc.

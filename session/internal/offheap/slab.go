@@ -133,6 +133,7 @@ func (h *Heap) freeSlot(s *slab, slot uint32) {
 		}
 		c.slabs--
 		c.spare, c.settled = s, false
+		h.spares.Add(1)
 	case s.used == 0:
 		h.endSlab(s)
 	case !s.listed && !s.emptying.Load():
@@ -144,6 +145,7 @@ func (h *Heap) freeSlot(s *slab, slot uint32) {
 func (h *Heap) newSlab(c *class) (*slab, error) {
 	if s := c.spare; s != nil {
 		c.spare = nil
+		h.spares.Add(-1)
 		c.list(s)
 		c.slabs++
 		return s, nil
@@ -189,6 +191,7 @@ func (h *Heap) trimSpare(c *class) {
 	}
 	h.giveSlab(c.spare)
 	c.spare = nil
+	h.spares.Add(-1)
 }
 
 // list puts s in front: slabs that were full a moment ago are filled first, so that the others may run empty.
