@@ -5,18 +5,18 @@
 // A web server asks this node for a session that another has. The store here does not have it, so service calls Fetch:
 //
 //	Fetch             fetch.go     posts the request to the machine, and waits
-//	run               loop.go      the machine asks every member: Find
+//	pump              loop.go      the machine asks every member: Find
 //	links.Send        internal/link    over the connection that is kept to each
 //	                  ... the holder's machine freezes the session in its store (sessions.go) and pushes it
 //	links.Receive     internal/link    its body goes from the socket straight into the store's memory
-//	run               loop.go      the machine acknowledges it; the holder forgets it and commits; the machine owns it
+//	pump              loop.go      the machine acknowledges it; the holder forgets it and commits; the machine owns it
 //	answer            fetch.go     Here: Fetch returns, service tries the store again, and is Done
 //
 // What may be said to whom, and when a session may be served, is decided in package handoff alone: a state machine without goroutines, clock or
 // I/O, which the simulator in its tests drives through every fault. This package gives it those four, and decides nothing.
 //
 //	node.go      Options, Node: what comes up, and in which order it goes down
-//	loop.go      the machine's goroutine and its mailbox
+//	loop.go      the machine's mailbox, and who is at the machine
 //	fetch.go     web servers' requests
 //	sessions.go  the store, as the machine sees it
 //	members.go   who is there: gossip's news, for the machine, the links and the operator
@@ -31,13 +31,14 @@
 //
 // # Goroutines
 //
-// Node.run has the machine to itself. Everybody else posts to its mailbox: Fetch; the links' readers, which wait when it is full, so that their
-// peers do; gossip's one goroutine that tells of members; the store's callbacks. The machine's goroutine never waits for any of them: links.Send and
-// the store's methods return at once. Node.Stop ends gossip, links and run, in this order, and waits for each.
+// The machine has a mailbox: Fetch posts to it; the links' readers, which wait when it is full, so that their peers do; gossip's one goroutine that
+// tells of members; the store's callbacks. Whoever posts works off what is there (pump), unless somebody else is at it; Node.run does the rest, and what
+// time brings. Nobody waits while at the machine: links.Send and the store's methods return at once. Node.Stop ends gossip, links and run, in this
+// order, and waits for each.
 //
 // # Locks
 //
-// mailbox.mu and registry.mu are leaves: nothing is called with them held. Every lock of the store may be held when nothing of ours is.
+// machineMu, which is only ever tried but by run, comes before all others; mailbox.mu and registry.mu are leaves: nothing is called with them held. Every lock of the store may be held when nothing of ours is.
 //
 // # Which faults the promise covers
 //

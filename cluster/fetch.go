@@ -40,7 +40,7 @@ func (n *Node) Fetch(ctx context.Context, r Request) Answer {
 	case <-n.stopped:
 		return Answer{Outcome: handoff.Unknown}
 	}
-	n.mail.post(event{do: func(now time.Duration) {
+	n.post(event{do: func(now time.Duration) {
 		delete(n.fetches, id)
 		n.machine.Cancel(now, id)
 	}})
@@ -53,7 +53,7 @@ func (n *Node) FetchThen(r Request, then func(Answer)) { n.fetch(r, then) }
 func (n *Node) fetch(r Request, then func(Answer)) (id uint64) {
 	id = n.lastFetch.Add(1)
 	key := handoff.Key(r.Key.Whole()) // r.Key may not outlive this call
-	taken := n.mail.post(event{do: func(now time.Duration) {
+	taken := n.post(event{do: func(now time.Duration) {
 		n.fetches[id] = then
 		n.machine.Want(now, handoff.Request{ID: id, Key: key, Purpose: r.Purpose, Cookie: r.Cookie, Arrived: r.Arrived.Sub(n.started)})
 	}})
@@ -91,6 +91,6 @@ func (n *Node) abandon() {
 // Done ends a Fetch, whatever its answer was and whatever has become of the operation since.
 func (n *Node) Done(a Answer) {
 	if a.Outcome == handoff.Here || a.Outcome == handoff.Nowhere && a.Grant.Epoch != 0 {
-		n.mail.post(event{do: func(now time.Duration) { n.machine.Finished(now, a.id) }})
+		n.post(event{do: func(now time.Duration) { n.machine.Finished(now, a.id) }})
 	}
 }

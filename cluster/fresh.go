@@ -3,7 +3,7 @@ package cluster
 import "time"
 
 const (
-	// beatEvery is how often the machine's goroutine shows that it runs, if there is nothing else for it to do.
+	// beatEvery is how often the machine shows that it runs, if there is nothing else for it to do.
 	beatEvery = 100 * time.Millisecond
 	// staleAfter is less than the shortest time after which others take a member for dead (gossip's suspicion, 2s).
 	staleAfter = 1500 * time.Millisecond
@@ -14,7 +14,7 @@ const (
 // done, or the connection to be closed. It never waits.
 func (n *Node) Fresh() bool { return n.pause() < staleAfter }
 
-// pause is how long nothing has been heard of the machine's goroutine.
+// pause is how long nothing has been heard of the machine.
 func (n *Node) pause() time.Duration { return n.now() - time.Duration(n.beat.Load()) }
 
 // keepFresh shows that the node runs. If it did not, for too long (stopped by a debugger or a hypervisor, say), everything it owns is made a mere

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"statemesh/cluster/handoff"
@@ -21,14 +22,18 @@ type mailbox struct {
 	room   sync.Cond // signalled when events have been taken, and at the end
 	events []event
 	closed bool
-	wake   chan struct{} // capacity 1: there are events
+	size   atomic.Int32 // of events
 }
 
-// mailboxSize bounds the messages of other nodes that wait.
-const mailboxSize = 16 << 10
+const (
+	// mailboxSize bounds the messages of other nodes that wait.
+	mailboxSize = 16 << 10
+	// fewEvents are worked off by whoever brings them; more by the machine's own goroutine.
+	fewEvents = 128
+)
 
 func newMailbox() *mailbox {
-	m := &mailbox{wake: make(chan struct{}, 1)}
+	m := &mailbox{}
 	m.room.L = &m.mu
 	return m
 }
@@ -40,8 +45,8 @@ func (m *mailbox) post(e event) bool {
 	return m.addLocked(e)
 }
 
-// postMessage waits for room.
-func (m *mailbox) postMessage(e event) {
+// postWhenRoom is post, but waits for room.
+func (m *mailbox) postWhenRoom(e event) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for len(m.events) >= mailboxSize && !m.closed {
@@ -55,12 +60,7 @@ func (m *mailbox) addLocked(e event) bool {
 		return false
 	}
 	m.events = append(m.events, e)
-	if len(m.events) == 1 {
-		select {
-		case m.wake <- struct{}{}:
-		default:
-		}
-	}
+	m.size.Add(1)
 	return true
 }
 
@@ -70,6 +70,7 @@ func (m *mailbox) take(empty []event) []event {
 	defer m.mu.Unlock()
 	taken := m.events
 	m.events = empty[:0]
+	m.size.Store(0)
 	m.room.Broadcast()
 	return taken
 }
@@ -81,34 +82,83 @@ func (m *mailbox) close() {
 	m.room.Broadcast()
 }
 
-// run is the machine's goroutine: it alone touches the machine. What comes while it is at work is worked off in one go, and what that says to
-// a member goes out in one piece.
+// post gives the machine an event, and is false if the node has been stopped.
+func (n *Node) post(e event) bool {
+	posted := n.mail.post(e)
+	n.pump()
+	return posted
+}
+
+// pump works off what has come, unless somebody else is at the machine, who then does that as well. So a message goes through the machine in
+// the goroutine that has read it, and an answer that the machine has at once needs nobody to be woken for it. (To wake a goroutine takes longer
+// than all the machine does for a message.) If there is a lot, the machine's own goroutine takes it on: the caller has other things to do.
+func (n *Node) pump() {
+	for size := n.mail.size.Load(); size > 0; size = n.mail.size.Load() {
+		if size > fewEvents {
+			n.nudge()
+			return
+		}
+		if !n.machineMu.TryLock() { // whoever has it looks again after giving it back
+			return
+		}
+		n.work()
+		at, ok := n.machine.NextTick()
+		early := ok && at < n.armed
+		n.machineMu.Unlock()
+		if early {
+			n.nudge()
+		}
+	}
+}
+
+// nudge wakes the machine's goroutine.
+func (n *Node) nudge() {
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run is the machine's goroutine: it does what has become due, and what there is too much of for those who bring it.
 func (n *Node) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var batch []event
 	for {
 		select {
 		case <-n.stopped:
-			for _, e := range n.mail.take(nil) { // requests that had come by then
-				n.take(&e)
-			}
+			n.machineMu.Lock()
+			defer n.machineMu.Unlock()
+			n.work() // requests that had come by then
 			n.abandon()
 			return
-		case <-n.mail.wake:
+		case <-n.wake:
 		case <-timer.C:
 		}
-		batch = n.mail.take(batch)
-		for i := range batch {
-			n.keepFresh()
-			n.take(&batch[i])
-		}
-		clear(batch)
+		n.machineMu.Lock()
+		n.work()
+		wait := n.tick()
+		n.armed = n.now() + wait
+		n.machineMu.Unlock()
+		n.pump() // what has come meanwhile, and was left to us
+		timer.Reset(wait)
+	}
+}
+
+// work has the machine take all that has come. What it says to a member goes out in one piece.
+func (n *Node) work() {
+	batch := n.mail.take(n.spare)
+	for i := range batch {
 		n.keepFresh()
-		timer.Reset(n.tick())
-		if n.links != nil {
-			n.links.Flush()
-		}
+		n.take(&batch[i])
+	}
+	clear(batch)
+	n.spare = batch
+	n.flush()
+}
+
+func (n *Node) flush() {
+	if n.links != nil {
+		n.links.Flush()
 	}
 }
 
@@ -134,6 +184,8 @@ func (n *Node) receive(from handoff.NodeID, msg handoff.Message) {
 
 // tick does what has become due, and returns when to look again.
 func (n *Node) tick() time.Duration {
+	n.keepFresh()
+	defer n.flush()
 	if at, ok := n.machine.NextTick(); ok && at <= n.now() {
 		n.machine.Tick(n.now())
 		n.act()
@@ -168,7 +220,7 @@ func (n *Node) act() {
 // ask runs f with the machine, and waits. It is false if the node has been stopped.
 func (n *Node) ask(f func(now time.Duration)) bool {
 	done := make(chan struct{})
-	n.mail.post(event{do: func(now time.Duration) {
+	n.post(event{do: func(now time.Duration) {
 		f(now)
 		close(done)
 	}})

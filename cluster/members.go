@@ -55,18 +55,18 @@ func (n *Node) heard(e gossip.Event) {
 	case gossip.Joined:
 		n.members.set(id, m)
 		n.links.Connect(id)
-		n.mail.post(event{do: func(now time.Duration) { n.machine.MemberUp(now, id, meta) }})
+		n.post(event{do: func(now time.Duration) { n.machine.MemberUp(now, id, meta) }})
 		n.note("info", "%s joined", m.Meta.Name)
 	case gossip.Changed:
 		was := n.members.set(id, m)
-		n.mail.post(event{do: func(now time.Duration) { n.machine.MemberMeta(now, id, meta) }})
+		n.post(event{do: func(now time.Duration) { n.machine.MemberMeta(now, id, meta) }})
 		if was.Meta.Phase == gossip.Up && m.Meta.Phase == gossip.Draining {
 			n.note("info", "%s drains: it hands its sessions to the others", m.Meta.Name)
 		}
 	case gossip.Left, gossip.Failed:
 		n.members.remove(id)
 		left := e.Kind == gossip.Left
-		n.mail.post(event{do: func(now time.Duration) { n.machine.MemberDown(now, id, left) }})
+		n.post(event{do: func(now time.Duration) { n.machine.MemberDown(now, id, left) }})
 		n.links.Forget(id)
 		if left {
 			n.note("info", "%s left", m.Meta.Name)

@@ -10,7 +10,7 @@ import (
 // moving is sessions with the bytes counted that come and go.
 type moving struct {
 	sessions
-	sizes map[handoff.Ticket]int // of bodies that are leaving; run's alone
+	sizes map[handoff.Ticket]int // of bodies that are leaving; guarded by Node.machineMu
 
 	bytesIn, bytesOut atomic.Int64
 }

@@ -71,13 +71,18 @@ type Node struct {
 	links  *link.Transport
 
 	mail     *mailbox
-	sessions *moving
-	machine  *handoff.Machine // run's alone
+	wake     chan struct{} // capacity 1: for run
 	members  registry
+	sessions *moving
 
-	fetches   map[uint64]func(Answer) // run's alone
-	joined    bool                    // the same
-	tickets   uint64                  // the same: of Snapshot, counting down from the greatest
+	machineMu sync.Mutex // held by whoever is at the machine; guards what follows. Nobody waits with it held
+	machine   *handoff.Machine
+	fetches   map[uint64]func(Answer)
+	joined    bool
+	tickets   uint64        // of Snapshot, counting down from the greatest
+	armed     time.Duration // when run will look at the machine by itself
+	spare     []event       // for the mailbox to fill next
+
 	lastFetch atomic.Uint64
 	counts    counts
 	beat      atomic.Int64 // when run last showed that it runs, on the machine's clock
@@ -104,7 +109,7 @@ func New(o Options) (*Node, error) {
 	}
 	n := &Node{
 		o: o, id: handoff.NodeID(keys.NodeID(o.Name)), log: o.Log.Named("cluster"), started: time.Now(),
-		mail: newMailbox(), fetches: map[uint64]func(Answer){}, emptied: make(chan struct{}, 1), stopped: make(chan struct{}),
+		mail: newMailbox(), wake: make(chan struct{}, 1), fetches: map[uint64]func(Answer){}, emptied: make(chan struct{}, 1), stopped: make(chan struct{}),
 	}
 	n.members.live = map[handoff.NodeID]gossip.Member{}
 	n.members.meta = gossip.Meta{
@@ -177,16 +182,18 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	n.running = true
 	n.beat.Store(int64(n.now()))
+	n.machineMu.Lock() // what comes waits until all that the machine uses is there
 	err := n.openSnapshot()
 	if err == nil && !n.o.alone() {
 		err = n.startMesh()
 	}
+	n.machineMu.Unlock()
 	if err != nil {
 		n.putBack(ctx)
 		n.stopLocked(ctx)
 		return fmt.Errorf("start cluster node: %w", err)
 	}
-	n.wg.Go(n.run) // last: it uses all the rest. What has come by now waits in the mailbox
+	n.wg.Go(n.run)
 	return nil
 }
 
@@ -224,11 +231,12 @@ func (n *Node) listen(addr string) (net.Listener, error) {
 func (n *Node) startLinks(listener net.Listener) error {
 	o := link.Options{
 		Self: n.id, Log: n.log.Named("link"), Listen: listener,
-		Member:  n.members.transferAddr,
-		Receive: func(from peer.NodeID, m peer.Message) { n.mail.postMessage(event{from: from, msg: m}) },
-		NewBody: func(size int) (link.Body, error) { return n.o.Store.NewBody(size) },
+		Member:   n.members.transferAddr,
+		Receive:  func(from peer.NodeID, m peer.Message) { n.mail.postWhenRoom(event{from: from, msg: m}) },
+		Received: n.pump,
+		NewBody:  func(size int) (link.Body, error) { return n.o.Store.NewBody(size) },
 		Undelivered: func(_ peer.NodeID, p peer.Push) {
-			n.mail.post(event{do: func(now time.Duration) { n.machine.Undelivered(now, p) }})
+			n.post(event{do: func(now time.Duration) { n.machine.Undelivered(now, p) }})
 		},
 		MaxBody: n.o.MaxBody,
 	}
@@ -292,7 +300,7 @@ func (n *Node) awaitCluster() {
 		return
 	}
 	found := n.gossip.Found()
-	n.mail.post(event{do: func(now time.Duration) {
+	n.post(event{do: func(now time.Duration) {
 		n.joined = true
 		n.machine.Joined(now)
 	}})
@@ -349,14 +357,14 @@ func (n *Node) isStopped() bool {
 
 // left and removed take the store's news, from any goroutine.
 func (n *Node) left(k handoff.Key, t handoff.Ticket, l handoff.Leaving) {
-	n.mail.post(event{do: func(now time.Duration) {
+	n.post(event{do: func(now time.Duration) {
 		n.sessions.leaving(t, l)
 		n.machine.Left(now, k, t, l)
 	}})
 }
 
 func (n *Node) removed(all []session.Removal) {
-	n.mail.post(event{do: func(now time.Duration) {
+	n.post(event{do: func(now time.Duration) {
 		for _, r := range all {
 			n.machine.Removed(now, handoff.Key(r.Key), handoff.Epoch(r.Epoch))
 		}

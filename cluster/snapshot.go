@@ -137,7 +137,7 @@ func (n *Node) Snapshot(ctx context.Context) (sessions, bytes int64, err error) 
 	return s.sessions, s.bytes, err
 }
 
-// snapshotting is a snapshot being written, by the machine's goroutine, which has nothing better to do any more.
+// snapshotting is a snapshot being written, with the machine held up, which has nothing better to do any more.
 type snapshotting struct {
 	*Node
 	ctx             context.Context

@@ -18,6 +18,9 @@ type Reader struct {
 // NewReader makes one, which reads up to buffer bytes ahead. Frames that are longer cost memory of their own.
 func NewReader(r io.Reader, buffer int) *Reader { return &Reader{br: bufio.NewReaderSize(r, buffer)} }
 
+// Buffered is how many bytes have arrived that have not been read.
+func (r *Reader) Buffered() int { return r.br.Buffered() }
+
 // Next returns the next message, and skips frames of unknown kinds. A Push's body follows on its head: arrive is called with the head and reads
 // the body from the Reader, as much of it as it wants, and returns what the record shall know it by; what it leaves is skipped. A nil arrive skips
 // everything.

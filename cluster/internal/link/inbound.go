@@ -118,6 +118,9 @@ func (t *Transport) serve(in *inbound) error {
 		}
 		in.messages.Add(1)
 		t.o.Receive(in.from, m)
+		if in.frames.Buffered() == 0 {
+			t.o.Received()
+		}
 	}
 }
 

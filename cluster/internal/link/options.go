@@ -37,6 +37,8 @@ type Options struct {
 	// NewBody returned, full, and is the receiver's from now on; it is nil if the session has no bytes (Size is 0), or if there was no
 	// memory for them (it is not): such a session must be refused. Required.
 	Receive func(from peer.NodeID, m peer.Message)
+	// Received is called when nothing more has come over a connection for now, after one Receive or many. Default: nothing.
+	Received func()
 	// NewBody makes room for a session of n bytes, n > 0. Required.
 	NewBody func(n int) (Body, error)
 	// Undelivered tells that a Push has not reached the receiver and never will. Only its Key and Transfer are set. Called from a goroutine of the
@@ -111,6 +113,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.Accepts == nil {
 		o.Accepts = func(*tls.ConnectionState) bool { return true }
+	}
+	if o.Received == nil {
+		o.Received = func() {}
 	}
 	if o.Undelivered == nil {
 		o.Undelivered = func(peer.NodeID, peer.Push) {}
