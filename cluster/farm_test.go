@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,10 +85,11 @@ func newFarm(t *testing.T, seed uint64, nodes int, change ...func(*Options)) *fa
 	return f
 }
 
-// killed is a node that was, and when.
+// killed is a node that was, and when; or with alive, stopped.
 type killed struct {
-	name string
-	at   time.Duration
+	name      string
+	at, until time.Duration // when others may come to know it
+	alive     bool
 }
 
 func name(i int) string { return string(rune('a' + i)) }
@@ -112,24 +114,54 @@ type node struct {
 	keep  context.CancelFunc
 	kept  chan struct{}
 
-	mu       sync.Mutex     // guards what follows
-	retiring bool           // it drains
-	closed   bool           // it takes no requests any more
-	dead     bool           // web servers hear nothing from it any more
-	died     chan struct{}  // closed then
-	paused   chan struct{}  // closed when it goes on; nil: it runs
-	serving  sync.WaitGroup // requests
+	mu        sync.Mutex     // guards what follows
+	retiring  bool           // it drains
+	closed    bool           // it takes no requests any more
+	dead      bool           // web servers hear nothing from it any more
+	died      chan struct{}  // closed then
+	paused    chan struct{}  // closed when it goes on; nil: it runs
+	serving   sync.WaitGroup // requests
+	stoppedAt time.Duration  // with paused, on the node's clock
 }
 
-// hosted is a process's, as a Node wants it.
-type hosted struct{ *simnet.Host }
+// hosted is a process's network, as a Node wants it.
+type hosted struct {
+	*simnet.Host
+	n *node
+}
 
 func (h hosted) Transport(addr string) (memberlist.NodeAwareTransport, error) {
 	g, err := h.Gossip(addr)
 	if err != nil {
 		return nil, err
 	}
-	return g, nil
+	return stoppable{g, h.n}, nil
+}
+
+// stoppable is memberlist's network: while the process is stopped memberlist does not come by it.
+type stoppable struct {
+	*simnet.Gossip
+	n *node
+}
+
+func (s stoppable) WriteTo(b []byte, addr string) (time.Time, error) {
+	s.n.running()
+	return s.Gossip.WriteTo(b, addr)
+}
+
+func (s stoppable) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error) {
+	s.n.running()
+	return s.Gossip.WriteToAddress(b, a)
+}
+
+func (s stoppable) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+	s.n.running()
+	return s.Gossip.DialTimeout(addr, timeout)
+}
+
+func (s stoppable) DialAddressTimeout(a memberlist.Address, timeout time.Duration) (net.Conn, error) {
+	s.n.running()
+	return s.Gossip.DialAddressTimeout(a, timeout)
 }
 
 // start runs a node, on its machine.
@@ -156,7 +188,7 @@ func (f *farm) try(name string, change ...func(*Options)) (*node, error) {
 		Name: name, Version: "test", Store: store, KeyFile: f.keyFile,
 		Gossip: ip(name) + ":42425", Transfer: ip(name) + ":42426", Join: []string{ip("a"), ip("b"), ip("c"), ip("d"), ip("e")},
 		Log:     hclog.New(&hclog.LoggerOptions{Name: name, Output: n.log, Level: level, TimeFormat: "05.000"}),
-		network: hosted{n.host},
+		network: hosted{n.host, n},
 	}
 	f.change(&o)
 	for _, c := range change {
@@ -255,7 +287,7 @@ func (f *farm) kill(name string) {
 	n.host.Kill()
 	n.die()
 	f.mu.Lock()
-	f.kills = append(f.kills, killed{name, time.Since(f.began)})
+	f.kills = append(f.kills, killed{name: name, at: time.Since(f.began), until: time.Since(f.began) + 8*time.Second})
 	f.mu.Unlock()
 	f.recordLosses(n, at)
 	f.ended.Go(func() {
@@ -324,29 +356,26 @@ func (n *node) stop() {
 	n.die()
 }
 
-// pause is SIGSTOP: the machine is silent, and neither rules nor handlers go on. (Memberlist does: it takes all others for dead, while one that is
-// really stopped would take nobody for anything.)
+// pause is SIGSTOP: the machine is silent, and neither memberlist nor handlers go on. The rules do, though nobody hears of it; when all goes on, they
+// are told that they did not.
 func (f *farm) pause(name string) {
 	n := f.node(name)
-	on := make(chan struct{})
 	n.mu.Lock()
-	n.paused = on
+	n.paused, n.stoppedAt = make(chan struct{}), n.now()
 	n.mu.Unlock()
 	f.net.Pause(ip(name))
-	n.mail.post(event{do: func(time.Duration) { <-on }})
 }
 
 // resume is SIGCONT.
 func (f *farm) resume(name string) {
 	n := f.node(name)
 	n.mu.Lock()
-	on := n.paused
+	on, at := n.paused, n.stoppedAt
 	n.paused = nil
 	n.mu.Unlock()
+	n.ask(func(time.Duration) { n.beat.Store(int64(at)) })
 	f.net.Resume(ip(name))
-	if on != nil {
-		close(on)
-	}
+	close(on)
 }
 
 // running waits while the node is paused.
@@ -369,10 +398,12 @@ func (f *farm) end() {
 		})
 	}
 	f.ended.Wait()
+	for _, n := range f.all {
+		n.keep()
+	}
 	time.Sleep(2 * time.Minute)
 	for _, n := range f.all {
 		n.serving.Wait()
-		n.keep()
 		<-n.kept
 		n.store.Close()
 		if f.t.Failed() {
@@ -411,6 +442,8 @@ func (f *farm) state() string {
 	}
 	return b.String()
 }
+
+func (n *node) has(key string) bool { return n.sessions.Look(handoff.Key(key)).State != handoff.Absent }
 
 // owners are the nodes that have a session, and how.
 func (f *farm) owners(key string) (all []string) {

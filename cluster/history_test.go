@@ -15,7 +15,6 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
-	"statemesh/cluster/handoff"
 	"statemesh/cluster/internal/register"
 	"statemesh/cluster/internal/simnet"
 )
@@ -34,6 +33,8 @@ type profile struct {
 	cut    bool // a link fails, one way or both, for less and for longer than connections bear
 	churn  bool // nodes drain and leave, and join anew
 	crash  bool
+	pause  bool          // a node is stopped and goes on, for less and for longer than it takes to be taken for dead
+	split  bool          // the members fall apart into two clusters. Histories cannot be right then, but what remains can
 	gap    time.Duration // between those, on average
 }
 
@@ -45,11 +46,13 @@ var profiles = []profile{
 	{name: "churn", faults: simnet.Faults{Delay: ms, Jitter: 5 * ms, Loss: .03, Duplicate: .03, Stall: .03, Reset: .001}, churn: true, gap: time.Second},
 	{name: "crash", faults: simnet.Faults{Delay: ms, Jitter: 5 * ms, Loss: .03, Duplicate: .03, Stall: .03, Reset: .001}, crash: true, gap: 5 * time.Second},
 	{name: "storm", faults: simnet.Faults{Delay: ms, Jitter: 10 * ms, Loss: .05, Duplicate: .05, Stall: .05, Reset: .005}, cut: true, churn: true, crash: true, gap: 2 * time.Second},
+	{name: "pause", faults: simnet.Faults{Delay: ms, Jitter: 3 * ms, Loss: .01, Stall: .01}, pause: true, gap: 3 * time.Second},
+	{name: "split", faults: simnet.Faults{Delay: ms, Jitter: 3 * ms, Loss: .02, Stall: .02, Reset: .001}, split: true, gap: 3 * time.Second},
 }
 
 const (
 	webServers  = 6
-	troubleTime = 20 * time.Second
+	troubleTime = 18 * time.Second
 )
 
 // TestFarm runs web servers' users through farms in trouble, and has each session's history judged.
@@ -85,8 +88,8 @@ type season struct {
 	count map[string]int
 }
 
-// live is a season: trouble, then quiet, then a look at every session through every node, then all are removed, and a minute later nothing is
-// left.
+// live is a season: trouble, then quiet, then a look at every session through every node, then all are removed, and nothing is left;
+// a minute later nothing is remembered, either.
 func live(t *testing.T, p profile, seed uint64) *season {
 	s := &season{farm: newFarm(t, seed, 3+int(seed/uint64(len(profiles)))%3), p: p, seed: seed, count: map[string]int{}}
 	s.net.Faults(p.faults)
@@ -111,12 +114,19 @@ func live(t *testing.T, p profile, seed uint64) *season {
 	time.Sleep(10 * time.Second) // AbortPatience
 	s.look()
 	s.clear()
-	s.atRest()
+	if s.seed%4 == 0 { // it costs as much as all the rest
+		s.atRest()
+	} else {
+		time.Sleep(time.Second)
+	}
 	for _, n := range s.nodes() {
 		if st := n.store.Stats(); st.Active != 0 || st.UsedBytes != 0 {
 			t.Errorf("%s still holds something, though all was removed: %+v", n.name, st)
 		}
 		st := n.Stats()
+		if st.Waiting+st.Leaving+st.Arriving+st.Copies > 0 {
+			t.Errorf("%s still has something to do: %+v", n.name, st)
+		}
 		s.add("rounds", int(st.Rounds))
 		s.add("moves", int(st.MovedIn))
 		s.add("aborted", int(st.Aborted))
@@ -167,6 +177,12 @@ func (s *season) trouble(until time.Time) {
 	}
 	if s.p.crash {
 		kinds = append(kinds, s.crash)
+	}
+	if s.p.pause {
+		kinds = append(kinds, s.stopAndGoOn)
+	}
+	if s.p.split {
+		kinds = append(kinds, s.splitUp)
 	}
 	for {
 		time.Sleep(s.between(s.p.gap/2, 3*s.p.gap/2))
@@ -252,6 +268,49 @@ func (s *season) crash() {
 	})
 }
 
+// stopAndGoOn is SIGSTOP and, later, SIGCONT. What is promised is promised for one at a time. What the node has may be missed meanwhile, and come
+// back; unless another was made under its key.
+func (s *season) stopAndGoOn() {
+	live := s.nodes()
+	n, d := live[s.rng.IntN(len(live))], s.between(200*ms, 9*time.Second)
+	s.logf("%s is stopped for %v", n.name, d)
+	s.add("pauses", 1)
+	from := s.stamp()
+	s.pause(n.name)
+	took := s.takenAlong(n)
+	s.kills = append(s.kills, killed{name: n.name, at: time.Since(s.began), until: time.Since(s.began) + d + 8*time.Second, alive: true})
+	time.Sleep(d)
+	back := s.stamp()
+	s.resume(n.name)
+	for _, k := range took {
+		s.record(k, input{Verb: "AWAY"}, output{Result: "?"}, from, register.Forever)
+		s.record(k, input{Verb: "BACK"}, output{Result: "?"}, back, register.Forever)
+	}
+	s.within(15*time.Second, "whole again", s.whole)
+	time.Sleep(3 * time.Second)
+}
+
+// splitUp cuts the cluster in two, until both halves have taken each other for dead, and mends it.
+func (s *season) splitUp() {
+	live := s.nodes()
+	var sides [2][]string
+	for i, n := range live {
+		side := s.rng.IntN(2)
+		if i < 2 {
+			side = i
+		}
+		sides[side] = append(sides[side], ip(n.name))
+	}
+	d := s.between(3*time.Second, 9*time.Second)
+	s.logf("split: %v for %v", sides, d)
+	s.add("splits", 1)
+	s.net.Split(sides[0], sides[1])
+	time.Sleep(d)
+	s.logf("healed")
+	s.net.Heal()
+	s.within(15*time.Second, "whole again", s.whole)
+}
+
 // look reads every session through every node.
 func (s *season) look() {
 	var all sync.WaitGroup
@@ -313,17 +372,22 @@ func (f *farm) record(key string, in input, out output, from, to int64) {
 	f.history[key] = append(f.history[key], porcupine.Operation{Input: in, Output: out, Call: from, Return: to})
 }
 
-// recordLosses says which sessions a node may have taken with it: those it has, and those that are on their way.
+// recordLosses says which sessions a node may have taken with it.
 func (f *farm) recordLosses(dead *node, at int64) {
+	for _, k := range f.takenAlong(dead) {
+		f.record(k, input{Verb: "LOST"}, output{Result: "?"}, at, register.Forever)
+	}
+}
+
+// takenAlong are the sessions that a node has, and those that are on their way, perhaps to it.
+func (f *farm) takenAlong(n *node) (all []string) {
 	for _, k := range f.keys() {
-		lost := dead.sessions.Look(handoff.Key(k)).State != handoff.Absent || len(f.owners(k)) == 0
-		for _, at := range f.owners(k) {
-			lost = lost || strings.HasSuffix(at, ":departing")
-		}
-		if lost {
-			f.record(k, input{Verb: "LOST"}, output{Result: "?"}, at, register.Forever)
+		at := f.owners(k)
+		if n.has(k) || len(at) == 0 || slices.ContainsFunc(at, func(s string) bool { return strings.HasSuffix(s, ":departing") }) {
+			all = append(all, k)
 		}
 	}
+	return all
 }
 
 // client is a web server that serves one user's pages after each other; any node will do for each request.
@@ -472,8 +536,8 @@ func (s *season) judge(t *testing.T) {
 		}
 		t.Errorf("the history of %s cannot be explained: %s (picture: %s)\n%s", k, result, picture, text.String())
 	}
-	if len(falsely) > 0 {
-		t.Logf("not judged, as nodes were taken for dead that were not: %v", falsely)
+	if len(falsely) > 0 && !s.p.split {
+		t.Errorf("nodes were taken for dead that were not: %v", falsely)
 	}
 	if t.Failed() {
 		t.Logf("again: go test ./cluster -run TestFarm -profile %s -seed %d -seeds 1 -trace -log", s.p.name, s.seed)
@@ -484,7 +548,7 @@ func (s *season) judge(t *testing.T) {
 	t.Log(s.count)
 }
 
-// falseDeaths are the times that a node was said to have failed that had not been killed.
+// falseDeaths are the times that a node was said to have failed that had not been killed, nor stopped.
 func (s *season) falseDeaths() (all []string) {
 	for _, n := range s.all {
 		for _, e := range n.Events() {
@@ -493,7 +557,10 @@ func (s *season) falseDeaths() (all []string) {
 				continue
 			}
 			at := e.At.Sub(s.began)
-			if !slices.ContainsFunc(s.kills, func(k killed) bool { return k.name == name && k.at < at && at < k.at+8*time.Second }) {
+			excused := slices.ContainsFunc(s.kills, func(k killed) bool {
+				return (k.name == name || k.alive && k.name == n.name) && k.at < at && at < k.until
+			})
+			if !excused {
 				all = append(all, fmt.Sprintf("%s says at %v: %s", n.name, at, e.Text))
 			}
 		}
