@@ -150,7 +150,7 @@ func (o *Options) check() error {
 	required("Transfer", !o.alone() && o.Transfer == "")
 	required("KeyFile", !o.alone() && !o.Insecure && o.KeyFile == "")
 	if o.alone() && len(o.Join) > 0 {
-		errs = append(errs, errors.New("Join needs Gossip"))
+		errs = append(errs, errors.New("to Join, Gossip is required"))
 	}
 	if o.Cluster == "" {
 		o.Cluster = "default"
