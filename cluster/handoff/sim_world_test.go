@@ -15,6 +15,7 @@ import (
 
 	"statemesh/cluster/handoff"
 	"statemesh/cluster/internal/register"
+	"statemesh/wire/peer"
 )
 
 const (
@@ -290,6 +291,7 @@ func (w *world) delay() time.Duration {
 }
 
 func (w *world) carry(from, to handoff.NodeID, msg handoff.Message, d time.Duration) {
+	w.stats["bytes"] += len(peer.Append(nil, msg))
 	w.at(d, func() {
 		if w.cuts[link{from, to}] > w.now {
 			w.stats["cut"]++
