@@ -59,7 +59,7 @@ type farm struct {
 	live    []*node // by name
 	all     []*node
 	rng     *rand.Rand
-	kills   []killed
+	gone    []gone
 	ended   sync.WaitGroup // nodes that are being stopped
 }
 
@@ -85,11 +85,18 @@ func newFarm(t *testing.T, seed uint64, nodes int, change ...func(*Options)) *fa
 	return f
 }
 
-// killed is a node that was, and when; or with alive, stopped.
-type killed struct {
-	name      string
-	at, until time.Duration // when others may come to know it
-	alive     bool
+// gone is a node that others may rightly take for dead for a while; if it is alive, stopped, it may take them for dead as well.
+type gone struct {
+	name     string
+	from, to time.Duration
+	alive    bool
+}
+
+func (f *farm) expect(name string, alive bool, d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Since(f.began)
+	f.gone = append(f.gone, gone{name, now, now + d, alive})
 }
 
 func name(i int) string { return string(rune('a' + i)) }
@@ -286,9 +293,7 @@ func (f *farm) kill(name string) {
 	f.remove(n)
 	n.host.Kill()
 	n.die()
-	f.mu.Lock()
-	f.kills = append(f.kills, killed{name: name, at: time.Since(f.began), until: time.Since(f.began) + 8*time.Second})
-	f.mu.Unlock()
+	f.expect(name, false, 8*time.Second)
 	f.recordLosses(n, at)
 	f.ended.Go(func() {
 		hurry, cancel := context.WithCancel(context.Background())

@@ -193,17 +193,23 @@ func (s *season) trouble(until time.Time) {
 	}
 }
 
-// victim is a node that something may be done to: at least one other is at work.
+// victim is a node that something may be done to: one that is at work, and knows another that is.
 func (s *season) victim() string {
 	able := slices.DeleteFunc(s.open(), func(n *node) bool {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		return n.retiring
 	})
-	if len(able) < 2 {
+	knows := slices.DeleteFunc(slices.Clone(able), func(n *node) bool {
+		return !slices.ContainsFunc(able, func(other *node) bool {
+			_, ok := n.members.transferAddr(other.id)
+			return ok
+		})
+	})
+	if len(knows) == 0 {
 		return ""
 	}
-	return able[s.rng.IntN(len(able))].name
+	return knows[s.rng.IntN(len(knows))].name
 }
 
 // cutLink cuts one link and mends it. Nothing else happens meanwhile: those who cannot reach each other have a third to ask, and do not
@@ -245,6 +251,7 @@ func (s *season) renew() {
 		if err := s.leaveAs(n); err != nil {
 			s.t.Errorf("drain %s: %v%s", name, err, s.state())
 		}
+		s.expect(name, false, 8*time.Second) // whoever has not heard that it left finds that it is gone
 		time.Sleep(again)
 		s.logf("%s joins", name)
 		s.start(name)
@@ -278,7 +285,7 @@ func (s *season) stopAndGoOn() {
 	from := s.stamp()
 	s.pause(n.name)
 	took := s.takenAlong(n)
-	s.kills = append(s.kills, killed{name: n.name, at: time.Since(s.began), until: time.Since(s.began) + d + 8*time.Second, alive: true})
+	s.expect(n.name, true, d+8*time.Second)
 	time.Sleep(d)
 	back := s.stamp()
 	s.resume(n.name)
@@ -548,7 +555,7 @@ func (s *season) judge(t *testing.T) {
 	t.Log(s.count)
 }
 
-// falseDeaths are the times that a node was said to have failed that had not been killed, nor stopped.
+// falseDeaths are the times that a node was said to have failed that was there.
 func (s *season) falseDeaths() (all []string) {
 	for _, n := range s.all {
 		for _, e := range n.Events() {
@@ -557,8 +564,8 @@ func (s *season) falseDeaths() (all []string) {
 				continue
 			}
 			at := e.At.Sub(s.began)
-			excused := slices.ContainsFunc(s.kills, func(k killed) bool {
-				return (k.name == name || k.alive && k.name == n.name) && k.at < at && at < k.until
+			excused := slices.ContainsFunc(s.gone, func(k gone) bool {
+				return (k.name == name || k.alive && k.name == n.name) && k.from < at && at < k.to
 			})
 			if !excused {
 				all = append(all, fmt.Sprintf("%s says at %v: %s", n.name, at, e.Text))
