@@ -34,10 +34,13 @@ type Options struct {
 	Advertise string // where other members reach that, ip:port. Default: derived from Gossip, if there is only one possibility
 	Transfer  string // where to listen for sessions and questions about them, ip:port; port 0 picks a free one. Required unless alone
 
-	Cluster  string   // name of the cluster: nodes of another refuse each other. Default "default"
-	Join     []string // seeds: host or host:port, a name may have several addresses. None: wait to be found
-	KeyFile  string   // the cluster's keys. Required unless alone, or Insecure
-	Insecure bool     // no encryption and no authentication between nodes: anybody who reaches a port is a member
+	Cluster string   // name of the cluster: nodes of another refuse each other. Default "default"
+	Join    []string // seeds: host or host:port, a name may have several addresses. None: wait to be found
+	KeyFile string   // the cluster's keys. Required unless alone, or Insecure
+	// CAFile, CertFile and CertKeyFile, PEM: nodes prove who they are by certificates of the operator's own, in place of those derived from the
+	// keys. Default: the latter
+	CAFile, CertFile, CertKeyFile string
+	Insecure                      bool // no encryption and no authentication between nodes: anybody who reaches a port is a member
 
 	QueryTimeout time.Duration // how long a read waits for other members' answers. Default 2s
 	LockWait     time.Duration // how long a read waits for a lock that another node's web server holds. Default 500ms; negative: not at all
@@ -123,6 +126,11 @@ func New(o Options) (*Node, error) {
 		ring, err := keys.Load(o.KeyFile, string(n.id))
 		if err != nil {
 			return nil, err
+		}
+		if o.CAFile != "" {
+			if err := ring.UseCA(o.CAFile, o.CertFile, o.CertKeyFile); err != nil {
+				return nil, err
+			}
 		}
 		n.ring = ring
 	}

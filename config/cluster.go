@@ -28,7 +28,28 @@ func (l *loader) checkCluster(c *Config) {
 			fmt.Sprintf("%s names a key and %s wants none to be used: leave out one of them.",
 				l.called("cluster.key_file"), l.called("cluster.insecure_plaintext")))
 	}
+	l.checkCertificates(c)
 	l.checkReach(c)
+}
+
+// checkCertificates finds certificates of the operator's own that are not complete, or stand alone.
+func (l *loader) checkCertificates(c *Config) {
+	given, missing := "", ""
+	for _, f := range []struct{ name, value string }{
+		{"cluster.ca_file", c.Cluster.CAFile}, {"cluster.cert_file", c.Cluster.CertFile}, {"cluster.cert_key_file", c.Cluster.CertKeyFile},
+		{"cluster.key_file", c.Cluster.KeyFile},
+	} {
+		if f.value == "" {
+			missing = f.name
+		} else if f.name != "cluster.key_file" {
+			given = f.name
+		}
+	}
+	if given != "" && missing != "" {
+		l.add(l.place(given), "Certificates are not complete",
+			fmt.Sprintf("%s is for nodes that prove who they are by certificates of your own: that takes ca_file, cert_file and cert_key_file, and "+
+				"key_file all the same, which encrypts the news of who is there. %s is missing.", l.called(given), l.called(missing)))
+	}
 }
 
 // checkAlone finds settings that are for a cluster, in a node that would be in none.

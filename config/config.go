@@ -72,6 +72,9 @@ type Cluster struct {
 	Join Hosts
 	// KeyFile holds the cluster's keys. Default "".
 	KeyFile string
+	// CAFile, CertFile and CertKeyFile, PEM, let nodes prove who they are by certificates of the operator's own instead of ones derived from the
+	// keys. All three or none. Default "".
+	CAFile, CertFile, CertKeyFile string
 	// InsecurePlaintext lets nodes talk without a key: anybody who reaches their ports is one of them. Default false.
 	InsecurePlaintext bool
 	// Name keeps clusters apart that reach each other, 1 to 63 letters, digits, dots, dashes and underscores. Default "default".

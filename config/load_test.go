@@ -367,7 +367,8 @@ func TestWrite_IsReadBackAndWrittenAlike(t *testing.T) {
 	changed := Default()
 	changed.NodeName = "Büro-3"
 	changed.State = State{"[fe80::1%eth0]:1", "2.0.50727", "http/1.1", 1<<10 + 1, 3 << 19, 7, 90 * time.Second, time.Hour, 10 * time.Millisecond}
-	changed.Cluster = Cluster{"10.0.0.5:1", "192.0.2.5:1", "10.0.0.5:2", Hosts{"a", "b:1"}, filepath.Join(t.TempDir(), "${key}"), false, "farm1",
+	changed.Cluster = Cluster{"10.0.0.5:1", "192.0.2.5:1", "10.0.0.5:2", Hosts{"a", "b:1"}, filepath.Join(t.TempDir(), "${key}"),
+		filepath.Join(t.TempDir(), "ca.pem"), filepath.Join(t.TempDir(), "a.pem"), filepath.Join(t.TempDir(), "a.key"), false, "farm1",
 		3300 * time.Millisecond, time.Second, 0}
 	changed.Sessions = Sessions{Memory{Bytes: 5 << 30}, 1, t.TempDir()}
 	changed.Status.Listen = "localhost:0"
@@ -427,6 +428,9 @@ cluster {
   transfer           = "10.0.0.5:42426"
   join               = ["10.0.0.6", "web03:42425"]
   key_file           = "" # default
+  ca_file            = "" # default
+  cert_file          = "" # default
+  cert_key_file      = "" # default
   insecure_plaintext = true
   name               = "default" # default
   query_timeout      = "2s"      # default

@@ -55,6 +55,7 @@ func (s *Service) newMesh() error {
 		o.Gossip, o.Advertise, o.Transfer = c.Gossip, c.Advertise, c.Transfer
 		o.Cluster, o.Join = c.Name, c.Join
 		o.KeyFile, o.Insecure = c.KeyFile, c.Insecure
+		o.CAFile, o.CertFile, o.CertKeyFile = c.CAFile, c.CertFile, c.CertKeyFile
 		o.QueryTimeout = c.QueryTimeout
 	}
 	m, err := s.o.newMesh(o)

@@ -54,6 +54,8 @@ type Cluster struct {
 	KeyFile   string   // Required, unless Insecure
 	Insecure  bool     // do without keys
 
+	CAFile, CertFile, CertKeyFile string // PEM: certificates of the operator's own in place of the keys'. Default: none
+
 	QueryTimeout time.Duration // how long a page may wait for other nodes' answers. Default 2s
 	DrainTimeout time.Duration // how long handing over all sessions may take when the node stops. Default 60s
 }

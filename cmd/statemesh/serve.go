@@ -213,6 +213,9 @@ func options(cfg *config.Config, machine int64, addrFile string, log hclog.Logge
 			Join:         cfg.Cluster.Join,
 			KeyFile:      cfg.Cluster.KeyFile,
 			Insecure:     cfg.Cluster.InsecurePlaintext,
+			CAFile:       cfg.Cluster.CAFile,
+			CertFile:     cfg.Cluster.CertFile,
+			CertKeyFile:  cfg.Cluster.CertKeyFile,
 			QueryTimeout: cfg.Cluster.QueryTimeout,
 			DrainTimeout: cfg.Cluster.DrainTimeout,
 		}

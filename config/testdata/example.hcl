@@ -60,6 +60,13 @@ cluster {
   # A name without a folder is a file in the folder of this one.
   key_file = ""
 
+  # Certificates of your own CA (PEM) by which nodes prove who they are, in place of ones made from the key:
+  # the CA's, this node's, and its private key. The node's must name it, in small letters (node_name =
+  # "Web01": DNS name "web01"), and allow both server and client authentication.
+  ca_file       = ""
+  cert_file     = ""
+  cert_key_file = ""
+
   # true: no key. What nodes say to each other is not encrypted, and anybody who reaches their ports is
   # one of them.
   insecure_plaintext = false
