@@ -86,6 +86,7 @@ type season struct {
 	mu    sync.Mutex     // guards what follows
 	value int64
 	count map[string]int
+	over  time.Duration // when all was done: what follows is everybody's stop at once
 }
 
 // live is a season: trouble, then quiet, then a look at every session through every node, then all are removed, and nothing is left;
@@ -134,6 +135,7 @@ func live(t *testing.T, p profile, seed uint64) *season {
 		s.add("conflicts", int(st.Conflicts))
 		s.add("fences", int(st.Fences))
 	}
+	s.over = time.Since(s.began)
 	return s
 }
 
@@ -567,7 +569,7 @@ func (s *season) falseDeaths() (all []string) {
 			excused := slices.ContainsFunc(s.gone, func(k gone) bool {
 				return (k.name == name || k.alive && k.name == n.name) && k.from < at && at < k.to
 			})
-			if !excused {
+			if !excused && at < s.over {
 				all = append(all, fmt.Sprintf("%s says at %v: %s", n.name, at, e.Text))
 			}
 		}
