@@ -13,7 +13,7 @@ import (
 type drainFigures struct {
 	sessions       int
 	rate           float64
-	took           time.Duration // from the signal until nothing was left
+	took           time.Duration // from the signal until it said so
 	gone           time.Duration // until the process had ended
 	line           string        // its own
 	start, highest int64         // resident memory
@@ -22,11 +22,19 @@ type drainFigures struct {
 
 // drain fills one of three nodes and tells it to stop, while the other two have users of their own.
 func drain(ctx context.Context, l *lab) (figures, error) {
-	m, err := l.mesh(ctx, 3, false, nil)
+	m, err := l.meshOf(farm.ClusterOptions{Nodes: 3, Place: func(_ int, o *farm.NodeOptions) {
+		o.Flags = append(o.Flags, "--drain-timeout", "3m") // so that there is a figure in any case
+	}})
 	if err != nil {
 		return nil, err
 	}
 	defer m.stop()
+	if err := m.Start(ctx); err != nil {
+		return nil, err
+	}
+	if err := m.Joined(ctx); err != nil {
+		return nil, err
+	}
 	f := drainFigures{sessions: l.pick(1_000_000, 20_000), rate: 1000}
 	others, err := m.farm(ctx, l, bench.FarmOptions{Conns: 16, Sessions: 10_000, Rate: f.rate, Depth: 16}, 1, 2)
 	if err != nil {
@@ -69,7 +77,7 @@ func drain(ctx context.Context, l *lab) (figures, error) {
 	status, err := leaving.Wait(ctx)
 	f.gone = time.Since(began)
 	if err != nil || status != 0 {
-		return nil, fmt.Errorf("the node ended with status %d, %w", status, err)
+		return nil, fmt.Errorf("the node ended with status %d, %v\n%s", status, err, leaving.Log())
 	}
 	if err := right(f.during); err != nil {
 		return nil, err
@@ -105,7 +113,7 @@ func (f drainFigures) section() section {
 			"first is told to stop (SIGTERM). Then every session is read, from the other two.", count(f.sessions), f.rate),
 		command: "go run ./cmd/benchreport -only cluster-drain",
 		rows: []row{
-			{"time from the signal until nothing is left", fmt.Sprintf("at most %v", limit), fmt.Sprintf("%.1f s", f.took.Seconds()), f.took <= limit},
+			{"time from the signal until it says that nothing is left", fmt.Sprintf("at most %v", limit), fmt.Sprintf("%.1f s", f.took.Seconds()), f.took <= limit},
 			{"memory of the leaving node, highest, in ratio to its start", "at most 1.2", fmt.Sprintf("%.2f (%.0f to %.0f MB)", memory, float64(f.highest)/1e6, float64(f.start)/1e6), memory <= 1.2},
 			{"p99 of other nodes' pages meanwhile, in ratio to before", "at most 2", fmt.Sprintf("%.2f (%s to %s)", p99, ms(f.during.Page.P99), ms(f.before.Page.P99)), p99 <= 2},
 			{"sessions lost", "none", "none", true},
