@@ -116,7 +116,7 @@ func New(o Options) (*Node, error) {
 	}
 	n.members.live = map[handoff.NodeID]gossip.Member{}
 	n.members.meta = gossip.Meta{
-		Name: o.Name, Version: o.Version, Started: n.started, Status: addrPort(o.Status),
+		Name: o.Name, Version: o.Version[:min(len(o.Version), gossip.MaxVersion)], Started: n.started, Status: addrPort(o.Status),
 		ProtoMin: uint8(peer.Spoken.Min), ProtoMax: uint8(peer.Spoken.Max),
 	}
 	if err := n.makeMachine(); err != nil {

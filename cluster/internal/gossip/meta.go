@@ -35,7 +35,7 @@ func (p Phase) String() string {
 // Meta is what a member tells of itself. It travels with every alive message, so it is small, and changes seldom.
 type Meta struct {
 	Name     string         // as operators know it; at most 64 bytes
-	Version  string         // of the program; at most 24 bytes
+	Version  string         // of the program; at most MaxVersion bytes
 	Phase    Phase          //
 	ProtoMin uint8          // the peer protocol's versions that it speaks
 	ProtoMax uint8          //
@@ -44,9 +44,12 @@ type Meta struct {
 	Status   netip.AddrPort // the status page; port 0: none
 }
 
+// MaxVersion is the most bytes of the program's version that a Meta carries.
+const MaxVersion = 34
+
 const (
 	maxName    = 64
-	maxVersion = 24
+	maxVersion = MaxVersion
 	// maxMeta is the longest that append makes. memberlist's limit is 512, beyond which it panics.
 	maxMeta = 1 + 1 + 2 + 8 + 2*(2+1+16) + 1 + maxName + 1 + maxVersion
 
