@@ -115,3 +115,57 @@ func readAll(nc net.Conn) (all []byte) {
 		}
 	}
 }
+
+// Thousands of connections that say nothing, or half a ClientHello, cost a node little, and are closed.
+func TestStrangers_IdleConnectionsDoNoHarm(t *testing.T) {
+	c := cluster(t, farm.ClusterOptions{Nodes: 3})
+	users := crowd(t, c.Nodes, farm.CrowdOptions{Users: 8, Sessions: 5})
+	n := c.Nodes[0]
+	before := figures(t, n)
+	end := users.Start(t.Context())
+	const strangers = 5000
+	hello := []byte{22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3} // of 508 bytes
+	var conns []net.Conn
+	defer func() {
+		for _, nc := range conns {
+			nc.Close()
+		}
+	}()
+	refused := 0
+	for i := range strangers {
+		nc, err := net.DialTimeout("tcp", n.Transfer, 5*time.Second)
+		if err != nil {
+			refused++
+			continue
+		}
+		conns = append(conns, nc)
+		if i%2 == 0 {
+			nc.Write(hello)
+		}
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for _, nc := range conns {
+		nc.SetReadDeadline(deadline)
+		if got := readAll(nc); len(got) > 7 { // at most a TLS alert
+			t.Fatalf("a stranger was answered %q", got)
+		}
+	}
+	if time.Now().After(deadline) {
+		t.Error("connections that say nothing were kept for 20 s")
+	}
+	r := end()
+	wantRight(t, "load", r)
+	t.Logf("of %d strangers %d were not even accepted", strangers, refused)
+	if r.TimedOut+r.Closed+r.Refused > 0 {
+		t.Errorf("users were harmed: %v", r)
+	}
+	if err := c.Joined(soon(t)); err != nil {
+		t.Error(err)
+	}
+	if grown := figures(t, n)["process_resident_memory_bytes"] - before["process_resident_memory_bytes"]; grown > 100<<20 {
+		t.Errorf("the node has grown by %.0f MB", grown/1e6)
+	}
+	wantRight(t, "afterwards", users.Visit(soon(t)))
+	users.Close()
+	clean(t, c, map[string]map[string]float64{n.Name: before, c.Nodes[1].Name: before, c.Nodes[2].Name: before}, []string{"process_open_fds"}, 40)
+}
