@@ -22,6 +22,11 @@ const (
 	lostPause  = 1500 * time.Millisecond
 	lostAtOnce = 4 // one is enough to bring two sides together
 
+	// A seed is not down because one connection to it broke: who thinks that he is alone, and is not, says of others' sessions that there are none.
+	// Nor does it have to be refused more often, if it was silent for so long.
+	surelyTries = 3
+	surelyAfter = time.Second
+
 	resolvePause   = 5 * time.Second
 	resolveTimeout = 2 * time.Second
 )
@@ -33,7 +38,7 @@ const (
 	Searching    Finding = iota // nothing yet
 	FoundMembers                // there are members, of which this node is now one
 	NoSeeds                     // there is nobody to look for: no seeds, or only this node itself
-	SeedsDown                   // every seed was tried once, and none answered. They are tried on
+	SeedsDown                   // every seed was tried a few times, and none answered. They are tried on
 )
 
 func (f Finding) String() string {
@@ -79,7 +84,7 @@ func (m *Membership) search() {
 	}
 }
 
-// firstTry collects what became of every seed's first try.
+// firstTry collects what became of every seed's first tries.
 type firstTry struct {
 	m *Membership
 
@@ -106,6 +111,7 @@ func (f *firstTry) done(self bool) {
 // follow joins what a seed stands for, until this node stops.
 func (m *Membership) follow(seed string, first *firstTry) {
 	s := seedAddrs{name: seed, m: m}
+	began, told := time.Now(), false
 	for try := 0; ; try++ {
 		addrs, self, err := s.resolve(m.look)
 		if err != nil {
@@ -128,8 +134,10 @@ func (m *Membership) follow(seed string, first *firstTry) {
 		if m.look.Err() != nil {
 			return
 		}
-		if try == 0 {
-			first.done(self && len(addrs) == 0)
+		self = self && len(addrs) == 0
+		if !told && (self || try+1 >= surelyTries || time.Since(began) >= surelyAfter) {
+			told = true
+			first.done(self)
 		}
 		pause := seedPause
 		if try < eagerTries {

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"statemesh/cluster/internal/simnet"
 )
 
 var keyB = bytes.Repeat([]byte("b"), 32)
@@ -183,10 +185,10 @@ func TestReady_TellsWhatWasFound(t *testing.T) {
 	}{
 		{"no seeds", nil, false, NoSeeds, 0},
 		{"only itself", []string{ip(0), ip(0) + ":42425"}, false, NoSeeds, 0},
-		{"seeds refuse", []string{ip(1), ip(2)}, false, SeedsDown, 0},
+		{"seeds refuse", []string{ip(1), ip(2)}, false, SeedsDown, 650 * time.Millisecond},
 		{"seed silent", []string{ip(0), ip(7)}, false, SeedsDown, 2 * time.Second}, // a machine without power
 		{"member", []string{ip(7), ip(1)}, true, FoundMembers, 0},
-		{"unknown name", []string{"nowhere.example"}, false, SeedsDown, 0},
+		{"unknown name", []string{"nowhere.example"}, false, SeedsDown, 650 * time.Millisecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -215,6 +217,21 @@ func TestReady_TellsWhatWasFound(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A connection that breaks does not make a node believe that it is alone.
+func TestReady_OneBrokenConnectionIsNotAnAnswer(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(w *world) {
+		w.start(1, nil)
+		w.net.Faults(simnet.Faults{Delay: time.Millisecond, Reset: 1})
+		time.AfterFunc(100*time.Millisecond, func() { w.net.Faults(simnet.Faults{Delay: time.Millisecond}) })
+		n := w.start(0, []string{ip(1)})
+		<-n.Ready()
+		if n.Found() != FoundMembers {
+			t.Errorf("found %v, want the member", n.Found())
+		}
+	})
 }
 
 func TestSeed_NameWithSeveralAddresses(t *testing.T) {
