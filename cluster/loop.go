@@ -217,19 +217,26 @@ func (n *Node) act() {
 	n.empty.Store(n.machine.Drained())
 }
 
-// ask runs f with the machine, and waits. It is false if the node has been stopped.
+// ask runs f with the machine, and waits. It is false if the node has been stopped, and f will not run.
 func (n *Node) ask(f func(now time.Duration)) bool {
 	done := make(chan struct{})
+	var taken atomic.Bool // by f, or by who does not wait for it any more
 	n.post(event{do: func(now time.Duration) {
-		f(now)
-		close(done)
+		if taken.CompareAndSwap(false, true) {
+			defer close(done)
+			f(now)
+		}
 	}})
 	select {
 	case <-done:
 		return true
 	case <-n.stopped:
+	}
+	if taken.CompareAndSwap(false, true) {
 		return false
 	}
+	<-done
+	return true
 }
 
 // now is the time on the machine's clock.

@@ -182,7 +182,7 @@ func TestStart_JoinsTheCluster(t *testing.T) {
 	if err := n.Stop(); err != nil {
 		t.Error(err)
 	}
-	m.wantCalls(t, "start", "drain", "stop")
+	m.wantCalls(t, "start", "drain", "drain", "stop")
 }
 
 func TestStart_FailsWithTheCluster(t *testing.T) {

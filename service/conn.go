@@ -58,7 +58,7 @@ type conn struct {
 	left   int            // bytes of the body that have not come
 	body   *session.Body  // of a PUT, while it belongs to us; nil if there was no memory for it
 	asked  time.Duration  // when other nodes were asked for the session
-	found  cluster.Answer // what they say, once phase is fetching and the loop is back
+	found  cluster.Answer // what they say, once phase is fetching and the loop is back; somebody must be done with it
 	reply  session.Reply  // the store's bytes and its turn on the session, until settle
 	resp   wire.Response
 	after  error // why the connection is to end when the answer has been written; nil: it goes on

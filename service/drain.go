@@ -168,9 +168,7 @@ func (s *Service) handOver(ctx context.Context) error {
 		defer cancel()
 	}
 	await(ctx, s.drain.last())
-	if s.store.Stats().Active > 0 { // it had ended before the last of them came
-		await(ctx, s.drain.begin())
-	}
+	await(ctx, s.drain.begin()) // it may have ended before the last of them came
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		s.log.Warn("draining takes too long, giving up", "drain-timeout", s.o.Cluster.DrainTimeout.String())
 	}

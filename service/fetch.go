@@ -41,6 +41,19 @@ func (c *conn) fetch(body *session.Body) (session.Reply, error) {
 	}
 }
 
+// dropFound is done with an answer for which the loop has come back, if the request is not gone on with.
+func (c *conn) dropFound() {
+	if a := c.takeFound(); a != (cluster.Answer{}) {
+		c.mesh.Done(a)
+	}
+}
+
+func (c *conn) takeFound() cluster.Answer {
+	a := c.found
+	c.found = cluster.Answer{}
+	return a
+}
+
 // fetched does what the others' answer calls for. again says that the session has moved on meanwhile, and they have to be asked once more.
 func (c *conn) fetched(a cluster.Answer, ops operations, body *session.Body) (r session.Reply, again bool) {
 	defer c.mesh.Done(a)

@@ -286,6 +286,7 @@ func TestFresh_ANodeThatStoodStillSaysNothing(t *testing.T) {
 		w.send(acquire("x"))
 		w.wantEnd()
 		m.stale.Store(false)
+		m.awaitDone(1)
 		n.dial(t).want(200, acquire("x")) // nobody has heard of a lock
 	})
 }

@@ -10,7 +10,7 @@ import (
 func (c *conn) handle(body *session.Body) (reply session.Reply, err error) {
 	var missed bool
 	if c.phase == fetching {
-		reply, missed = c.fetched(c.found, c.ops, body)
+		reply, missed = c.fetched(c.takeFound(), c.ops, body)
 	} else {
 		reply = do(c.ops, &c.req, c.key, body, session.Grant{})
 		missed = reply.Outcome == session.NotFound && c.mesh != nil

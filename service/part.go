@@ -20,6 +20,7 @@ var (
 func (c *conn) part(err error) {
 	c.discardBody()
 	c.settle(false) // what has been answered is not open any more
+	c.dropFound()
 	c.tally.add(&c.traffic)
 	if c.mayHaveUnread(err) {
 		c.linger()
