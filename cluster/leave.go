@@ -78,7 +78,7 @@ func (n *Node) beginDrain() bool {
 			n.tellPhase(gossip.Draining)
 		}
 		n.machine.Drain(now)
-		n.machine.Tick(now) // or it was draining already
+		n.machine.Tick(now)                // or it was draining already
 		n.empty.Store(n.machine.Drained()) // and what was empty once need not be now
 	})
 }
