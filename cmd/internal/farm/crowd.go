@@ -31,7 +31,8 @@ type Door struct {
 	Addr func() string                                            // where it serves web servers
 	Dial func(ctx context.Context, addr string) (net.Conn, error) // Default: TCP
 
-	shut atomic.Bool
+	shut  atomic.Bool
+	times atomic.Uint32 // it has been shut
 }
 
 // DoorTo is the node's.
@@ -39,8 +40,13 @@ func DoorTo(n *Node) *Door {
 	return &Door{Name: n.Name, Addr: func() string { return n.State }, Dial: n.Dial}
 }
 
-// Shut takes the node out of the balancer's list, Open puts it back: no new request is sent there meanwhile.
-func (d *Door) Shut() { d.shut.Store(true) }
+// Shut takes the node out of the balancer's list: no new request is sent there, and connections that are idle are not used again.
+func (d *Door) Shut() {
+	d.times.Add(1)
+	d.shut.Store(true)
+}
+
+// Open puts it back.
 func (d *Door) Open() { d.shut.Store(false) }
 
 // CrowdOptions say what users do.
@@ -96,7 +102,7 @@ func NewCrowd(o CrowdOptions) *Crowd {
 			own:    c.histories[first : first+o.Sessions],
 			shared: c.histories[:o.Shared],
 			random: rand.New(rand.NewPCG(o.Seed, uint64(i))),
-			links:  make(map[*Door]*bench.WebServer),
+			links:  make(map[*Door]link),
 			pages:  hdrhistogram.New(1, int64(10*time.Minute/time.Microsecond), 3),
 		})
 	}
@@ -196,8 +202,8 @@ func (c *Crowd) Keys() (keys []string) {
 // Close closes all connections.
 func (c *Crowd) Close() {
 	for _, u := range c.users {
-		for d, w := range u.links {
-			w.Close()
+		for d, l := range u.links {
+			l.Close()
 			delete(u.links, d)
 		}
 	}
@@ -301,9 +307,15 @@ type user struct {
 	c           *Crowd
 	own, shared []*history
 	random      *rand.Rand
-	links       map[*Door]*bench.WebServer
+	links       map[*Door]link
 	last        *Door
 	pages       *hdrhistogram.Histogram // µs
+}
+
+// link is a connection to a node, made when it had been shut so many times.
+type link struct {
+	*bench.WebServer
+	times uint32
 }
 
 // run asks for pages until ctx ends. A page under way is not cut short by that.
@@ -507,13 +519,17 @@ func (u *user) link(ctx context.Context) (*Door, *bench.WebServer) {
 		d = u.choose(nil)
 	}
 	for giveUp := time.Now().Add(doorPatience); ; {
-		if w := u.links[d]; w != nil {
+		if l, ok := u.links[d]; ok && l.times == d.times.Load() {
 			u.last = d
-			return d, w
+			return d, l.WebServer
+		} else if ok {
+			l.Close()
+			delete(u.links, d)
 		}
+		times := d.times.Load()
 		w, err := bench.NewWebServer(ctx, bench.WebServerOptions{Addr: d.Addr(), Dial: d.Dial, Size: u.c.o.Size, Seed: u.c.o.Seed})
 		if err == nil {
-			u.links[d], u.last = w, d
+			u.links[d], u.last = link{w, times}, d
 			return d, w
 		}
 		u.c.note(func(r *Report) { r.Unreachable++ })

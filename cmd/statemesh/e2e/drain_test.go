@@ -14,7 +14,7 @@ import (
 // ballast is sessions that make a node's drain last.
 func ballast(t *testing.T, n *farm.Node) (check func(addrs ...string)) {
 	t.Helper()
-	o := bench.FarmOptions{Addrs: []string{n.State}, Conns: 64, Sessions: 30_000, Size: bench.Size{Min: 1000, Max: 3000}, Depth: 64, Seed: 99}
+	o := bench.FarmOptions{Addrs: []string{n.State}, Conns: 64, Sessions: 20_000, Size: bench.Size{Min: 1000, Max: 3000}, Depth: 64, Seed: 99}
 	f, err := bench.NewFarm(o)
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -52,22 +53,40 @@ func start(t *testing.T, c *farm.Cluster, n *farm.Node, d *farm.Door) {
 	d.Open()
 }
 
-// Every node is restarted in turn while users are at work: nobody notices.
+// Every node is restarted in turn while users are at work. Who is told to stop closes its connections at once, and some users meet one
+// that has just been closed; who is drained first, until the load balancer sends nobody any more, is not missed by anybody.
 func TestRollingRestart_LosesNothing(t *testing.T) {
-	c := cluster(t, farm.ClusterOptions{Nodes: 3})
-	doors := doors(c.Nodes)
-	users := crowd(t, c.Nodes, farm.CrowdOptions{Doors: doors, Users: 16, Sessions: 10, Shared: 4})
-	end := users.Start(t.Context())
-	for i, n := range c.Nodes {
-		wait(t, 500*time.Millisecond)
-		stop(t, n, doors[i])
-		start(t, c, n, doors[i])
-	}
-	r := end()
-	wantRight(t, "load", r)
-	wantRight(t, "afterwards", users.Visit(soon(t)))
-	if r.Lost > 0 || r.Late > 0 || r.TimedOut > 0 {
-		t.Errorf("%d sessions lost, %d late writes, %d requests not answered in time", r.Lost, r.Late, r.TimedOut)
+	for _, drain := range []bool{false, true} {
+		t.Run(fmt.Sprintf("drained first=%v", drain), func(t *testing.T) {
+			c := cluster(t, farm.ClusterOptions{Nodes: 3})
+			doors := doors(c.Nodes)
+			users := crowd(t, c.Nodes, farm.CrowdOptions{Doors: doors, Users: 16, Sessions: 10, Shared: 4})
+			end := users.Start(t.Context())
+			for i, n := range c.Nodes {
+				wait(t, 500*time.Millisecond)
+				if drain {
+					if status, body, err := n.Post(t.Context(), "/api/v1/drain"); err != nil || status/100 != 2 {
+						t.Fatalf("drain: %d %s %v", status, body, err)
+					}
+					if n.Ready(t.Context()) {
+						t.Error("a node that drains is ready")
+					}
+					doors[i].Shut()
+					wait(t, 500*time.Millisecond) // requests in flight
+				}
+				stop(t, n, doors[i])
+				start(t, c, n, doors[i])
+			}
+			r := end()
+			wantRight(t, "load", r)
+			wantRight(t, "afterwards", users.Visit(soon(t)))
+			if r.Lost > 0 || r.Late > 0 || r.TimedOut > 0 {
+				t.Errorf("%d sessions lost, %d late writes, %d requests not answered in time", r.Lost, r.Late, r.TimedOut)
+			}
+			if drain && r.Closed+r.Refused+r.Failed+r.Unreachable > 0 {
+				t.Errorf("somebody noticed: %v", r)
+			}
+		})
 	}
 }
 
