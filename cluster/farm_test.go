@@ -341,6 +341,7 @@ func (f *farm) leaveAs(n *node) error {
 		err = n.Drain(ctx)
 	}
 	f.remove(n)
+	f.expect(n.name, false, 10*time.Second) // by those who do not hear that it leaves
 	n.stop()
 	return err
 }

@@ -31,7 +31,7 @@ func (s *Service) onStopWithin(within time.Duration, name string, stop func(cont
 // How long the cluster's steps may take, besides what the options say.
 const (
 	handOverGrace = 2 * time.Second // until sessions are on their way to others
-	leaveTime     = 3 * time.Second // others are told, and a last second is for their questions
+	leaveTime     = 5 * time.Second // others are told, which may take a few seconds if they leave as well, and a last one is for their questions
 	snapshotTime  = 5 * time.Minute // even a large memory has been written by then
 )
 

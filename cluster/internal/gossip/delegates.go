@@ -70,7 +70,6 @@ func (d *delegates) NotifyUpdate(n *memberlist.Node) { d.alive(n) }
 
 func (d *delegates) alive(n *memberlist.Node) {
 	if d.m.table.set(n) {
-		d.m.found.conclude(FoundMembers)
 		d.m.settle()
 	}
 }

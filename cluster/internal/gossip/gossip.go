@@ -184,9 +184,17 @@ func (m *Membership) Start() error {
 		_ = m.net.Shutdown()
 		return fmt.Errorf("gossip: %w", err)
 	}
-	m.wg.Go(func() { m.table.deliver(m.o.Events) })
+	m.wg.Go(func() { m.table.deliver(m.tell) })
 	m.search()
 	return nil
+}
+
+// tell tells an event. Members count as found when they have been told of, not before: whoever waits for Ready must not find himself alone then.
+func (m *Membership) tell(e Event) {
+	m.o.Events(e)
+	if e.Kind == Joined {
+		m.found.conclude(FoundMembers)
+	}
 }
 
 // open makes the network, and finds out how others reach this node.

@@ -100,9 +100,9 @@ func (f *firstTry) done(self bool) {
 	left, others := f.left, f.others
 	f.mu.Unlock()
 	switch {
-	case left > 0:
+	case left > 0 || len(f.m.table.live()) > 0: // which is about to be told
 	case others:
-		f.m.found.conclude(SeedsDown) // unless members were found
+		f.m.found.conclude(SeedsDown)
 	default:
 		f.m.found.conclude(NoSeeds)
 	}
