@@ -308,10 +308,9 @@ func (n *Node) awaitCluster() {
 		return
 	}
 	found := n.gossip.Found()
-	n.post(event{do: func(now time.Duration) {
-		n.joined = true
-		n.machine.Joined(now)
-	}})
+	if found != gossip.FoundMembers { // else it is joined when the machine has heard of them, see heard
+		n.post(event{do: n.join})
+	}
 	switch found {
 	case gossip.FoundMembers:
 		n.note("info", "found the cluster %q", n.o.Cluster)
