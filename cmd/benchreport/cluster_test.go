@@ -50,7 +50,7 @@ func TestClusterSections_Judge(t *testing.T) {
 		"wander, not met": {wanderFigures{rounds(1000, 1, 1), rounds(999, 1, 1), rounds(299, 1, 1)}, []bool{false}},
 		"cost":            {costFigures{rounds(1000, 1, 1), rounds(969, 1, 1), ""}, []bool{false}},
 		"flood":           {floodFigures{rounds(800, 1, 121), rounds(1000, 1, 100), rounds(1, 1, 1), rounds(1, 1, 1)}, []bool{true, false}},
-		"drain": {drainFigures{1, 1, 12 * time.Second, 0, "", 100, 121, rounds(1, 1, 100)[1], rounds(1, 1, 200)[1]},
+		"drain": {drainFigures{1, 1, 1, 12 * time.Second, 0, "", 100, 121, rounds(1, 1, 100)[1], rounds(1, 1, 200)[1]},
 			[]bool{true, false, true, true}},
 		"meet": {meetFigures{[]string{"ring"}, []time.Duration{3 * time.Second}, []time.Duration{5 * time.Second}}, []bool{true, false}},
 	} {

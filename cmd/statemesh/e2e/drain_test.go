@@ -37,7 +37,7 @@ func ballast(t *testing.T, n *farm.Node) (check func(addrs ...string)) {
 		if err := f.Dial(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.Check(t.Context(), nil); err != nil {
+		if err := f.Check(t.Context(), nil, 1); err != nil {
 			t.Errorf("a session was lost: %v", err)
 		}
 	}
