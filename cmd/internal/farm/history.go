@@ -181,7 +181,8 @@ func (a *asked) answered(answer bench.Answer) (v verdict) {
 		h.at[a.node] = time.Now()
 		switch a.r.Verb {
 		case bench.Set, bench.Remove, bench.ReleaseExclusive:
-			if a.held && !h.stolen[a.r.Cookie] {
+			gone := h.forgiven || h.acked == absent || h.created.After(a.sent) // with its lock, and others have created it anew
+			if a.held && !h.stolen[a.r.Cookie] && !gone {
 				v.fault = faultf(WriteRefused, "%v of session %d through %s with the cookie of its lock was answered 423", a.r.Verb, h.session, a.node)
 			}
 		}
