@@ -23,6 +23,9 @@ func (n *Node) keepFresh() {
 	if pause := n.pause(); pause >= staleAfter {
 		n.machine.Fence(n.now())
 		n.act()
+		if n.o.Fenced != nil {
+			n.o.Fenced()
+		}
 		n.counts.fences.Add(1)
 		n.note("warn", "this node stood still for %s; it asks for its sessions before it serves them again", pause.Round(100*time.Millisecond))
 	}

@@ -46,6 +46,10 @@ type Options struct {
 	LockWait     time.Duration // how long a read waits for a lock that another node's web server holds. Default 500ms; negative: not at all
 	MaxBody      int           // bytes of a session that is taken from another node. Default: as many as the protocol allows
 
+	// Fenced is called when the node finds that it stood still, before Fresh says so no more: what was asked of it by then is not to be done any
+	// more. It must not wait, nor call the node. Default: nothing
+	Fenced func()
+
 	SnapshotDir string // where the last node standing leaves its sessions, and the next start finds them. Default "": nowhere
 
 	Log hclog.Logger // Required

@@ -2,6 +2,7 @@ package service_test
 
 import (
 	"context"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ type scriptedMesh struct {
 	fakeMesh
 	moves  *session.Moves
 	store  *session.Store
+	fenced func()
 	stale  atomic.Bool
 	script func(n int, r cluster.Request) cluster.Answer // n counts from 1
 
@@ -107,7 +109,7 @@ func scripted(t testing.TB, start starter, script func(m *scriptedMesh, n int, r
 	n := start(t, func(o *service.Options) {
 		o.Cluster = &service.Cluster{Gossip: "127.0.0.1:0", Transfer: "127.0.0.1:0", Insecure: true}
 		service.UseMesh(o, m, func(c cluster.Options) {
-			m.store = c.Store
+			m.store, m.fenced = c.Store, c.Fenced
 			var err error
 			if m.moves, err = c.Store.Cluster(session.Events{
 				Left: func(string, uint64, session.Leaving) {}, Removed: func([]session.Removal) {},
@@ -288,5 +290,27 @@ func TestFresh_ANodeThatStoodStillSaysNothing(t *testing.T) {
 		m.stale.Store(false)
 		m.awaitDone(1)
 		n.dial(t).want(200, acquire("x")) // nobody has heard of a lock
+	})
+}
+
+// What a web server asked while the node stood still is not done when it goes on: it has given up on it.
+func TestFenced_EndsAllConnections(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, start starter) {
+		n, m := scripted(t, start, func(*scriptedMesh, int, cluster.Request) cluster.Answer {
+			return cluster.Answer{Outcome: handoff.Nowhere, Grant: session.Grant{Epoch: 1}}
+		})
+		idle, half := n.dial(t), n.dial(t)
+		idle.want(200, set("x", "0", "body"))
+		half.want(404, get("y"))
+		whole := acquire("x")
+		half.send(whole[:20])
+		m.fenced()
+		idle.wantEnd()
+		io.WriteString(half.nc, whole[20:])
+		if rest, _ := io.ReadAll(half.r); len(rest) > 0 {
+			t.Errorf("answered %q", rest)
+		}
+		n.dial(t).want(200, acquire("x"))
 	})
 }

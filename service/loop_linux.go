@@ -207,7 +207,7 @@ func (s *loopConn) fetch(want cluster.Request) {
 
 // ignore does not listen to a web server that goes on speaking, or hangs up, while others are asked for the session it wants.
 func (l *loop) ignore(s *loopConn) {
-	if s.wasCut() {
+	if s.cut.Load() {
 		l.part(s, errStopping)
 		return
 	}
@@ -357,10 +357,10 @@ type loopConn struct {
 	conn     *conn
 	loop     *loop
 	fd       int32
-	readable bool // something has come that may not have been read yet
-	ignored  bool // the poller does not say any more that something has come
-	cut      bool // interrupted
-	turn     int  // bytes that may yet be read and written before others are served
+	readable bool        // something has come that may not have been read yet
+	ignored  bool        // the poller does not say any more that something has come
+	cut      atomic.Bool // interrupted
+	turn     int         // bytes that may yet be read and written before others are served
 	iov      [2]unix.Iovec
 }
 
@@ -375,6 +375,9 @@ const (
 // Read reads what has come. It does not ask the kernel again once it got less than it asked for: should more have come meanwhile, the
 // loop will be told.
 func (s *loopConn) Read(p []byte) (int, error) {
+	if s.cut.Load() { // what has come by now is not for us any more
+		return 0, net.ErrClosed
+	}
 	if !s.readable {
 		return 0, errUnready
 	}
@@ -427,16 +430,10 @@ func (s *loopConn) wrote(n, of int, err unix.Errno) (int, error) {
 
 // interrupt makes what is read next the last, and whatever is written fail.
 func (s *loopConn) interrupt() {
-	s.cut = true
+	s.cut.Store(true)
 	if s.fd != closedFD {
 		unix.Shutdown(int(s.fd), unix.SHUT_RDWR)
 	}
-}
-
-func (s *loopConn) wasCut() bool {
-	s.conn.ncMu.Lock()
-	defer s.conn.ncMu.Unlock()
-	return s.cut
 }
 
 func (s *loopConn) Close() error {

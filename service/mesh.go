@@ -46,6 +46,7 @@ func (s *Service) newMesh() error {
 		LockWait:    s.o.LockWait,
 		MaxBody:     s.o.MaxBody,
 		SnapshotDir: s.o.SnapshotDir,
+		Fenced:      s.fenced,
 		Log:         s.o.Log,
 	}
 	if o.LockWait == 0 {
@@ -66,6 +67,12 @@ func (s *Service) newMesh() error {
 	s.conns.mesh = m // before any connection
 	s.drain = newDrain(m, s.log)
 	return nil
+}
+
+// fenced ends all connections: this node stood still, and web servers have given up on what they asked of it meanwhile. Done now, it would
+// be done behind their backs, and a lock would be taken that nobody knows of.
+func (s *Service) fenced() {
+	s.log.Warn("closed all connections of web servers: what they asked while this node stood still is not done any more", "connections", s.conns.closeAll())
 }
 
 // clustered tells whether there are others.
