@@ -66,6 +66,7 @@ type history struct {
 	flying   map[string]int       // requests on their way, by node
 	doomed   []string             // nodes that are being killed
 	forgiven bool                 // the session may have been there then: one 404 is no fault
+	pardoned time.Time            // when it was heard of again after that; by a write, perhaps, that has made it anew
 }
 
 // asked is one request of a user, on its way.
@@ -236,7 +237,9 @@ func (a *asked) hereLocked() {
 	h := a.h
 	maps.DeleteFunc(h.at, func(_ string, ended time.Time) bool { return ended.Before(a.sent) })
 	h.at[a.node] = time.Now()
-	h.forgiven = h.forgiven && h.atDoomedLocked()
+	if h.forgiven && !h.atDoomedLocked() {
+		h.forgiven, h.pardoned = false, time.Now()
+	}
 }
 
 // readLocked judges a version that was read; absent: that there was none.
@@ -287,6 +290,9 @@ func (a *asked) goneLocked() verdict {
 		h.acked, h.ghost = absent, h.acked
 		clear(h.holders)
 		return verdict{lost: true}
+	}
+	if a.sent.Before(h.pardoned) {
+		return verdict{} // it may have been gone for a moment since
 	}
 	return a.readLocked(absent)
 }
