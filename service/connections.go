@@ -23,7 +23,8 @@ type connections struct {
 	loops *loops // nil: none
 
 	wg       sync.WaitGroup
-	stopping atomic.Bool // set under mu; read by every connection between two requests
+	stopping atomic.Bool               // set under mu; read by every connection between two requests
+	deaf     atomic.Pointer[time.Time] // until then nobody is let in: they knocked while this node stood still
 
 	mu    sync.Mutex // guards the rest
 	open  map[*conn]struct{}
@@ -44,6 +45,9 @@ func (cs *connections) admit(nc net.Conn) (*conn, error) {
 	defer cs.mu.Unlock()
 	if cs.stopping.Load() {
 		return nil, errStopping
+	}
+	if until := cs.deaf.Load(); until != nil && time.Now().Before(*until) {
+		return nil, errStale
 	}
 	if len(cs.open) >= cs.max {
 		cs.metrics.refusedConns.Inc()
@@ -144,6 +148,13 @@ func (cs *connections) beginStop() bool {
 		close(cs.empty)
 	}
 	return true
+}
+
+// startAnew ends all connections, and lets nobody in who has waited in the system's queue so far: that is empty within milliseconds.
+func (cs *connections) startAnew() int {
+	until := time.Now().Add(200 * time.Millisecond)
+	cs.deaf.Store(&until)
+	return cs.closeAll()
 }
 
 func (cs *connections) closeAll() int {

@@ -72,7 +72,7 @@ func (s *Service) newMesh() error {
 // fenced ends all connections: this node stood still, and web servers have given up on what they asked of it meanwhile. Done now, it would
 // be done behind their backs, and a lock would be taken that nobody knows of.
 func (s *Service) fenced() {
-	s.log.Warn("closed all connections of web servers: what they asked while this node stood still is not done any more", "connections", s.conns.closeAll())
+	s.log.Warn("closed all connections of web servers: what they asked while this node stood still is not done any more", "connections", s.conns.startAnew())
 }
 
 // clustered tells whether there are others.
