@@ -139,6 +139,10 @@ func TestNew_TellsTheClusterItsOptions(t *testing.T) {
 		Name: "test", Version: "1.2.3", Store: got.Store, Status: "127.0.0.1:0", Gossip: "127.0.0.1:0", Advertise: "10.0.0.5:1", Transfer: "127.0.0.1:0",
 		Cluster: "default", Join: []string{"a"}, KeyFile: "k", QueryTimeout: time.Second, LockWait: time.Second, MaxBody: 64 << 20, SnapshotDir: "d", Log: got.Log,
 	}
+	if got.Fenced == nil {
+		t.Error("the cluster is not told what to do after standing still")
+	}
+	got.Fenced = nil // functions are not to be compared
 	if !reflect.DeepEqual(got, want) || got.Store == nil || got.Log == nil {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
