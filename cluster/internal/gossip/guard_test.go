@@ -76,6 +76,8 @@ func TestGuard_BearsCapturedTraffic(t *testing.T) {
 		w.all[0].Stop()
 		w.nodes = w.nodes[1:]
 		time.Sleep(10 * time.Second)
+		mu.Lock()
+		defer mu.Unlock() // nobody records any more
 		if len(packets) < 5 || len(streams) < 2 {
 			t.Fatalf("recorded %d packets and %d writes", len(packets), len(streams))
 		}

@@ -432,7 +432,8 @@ func (u *user) poll(ctx context.Context, h *history, verb bench.Verb) *answer {
 		}
 		if time.Now().After(giveUp) {
 			u.c.note(func(r *Report) {
-				r.fault(faultf(StuckLock, "session %d has been locked for %v, last with cookie %d", h.session, u.c.o.Patience, a.Cookie))
+				r.fault(faultf(StuckLock, "session %d has been locked for %v, last with cookie %d\n\t\t%s",
+					h.session, u.c.o.Patience, a.Cookie, h.story()))
 			})
 			return nil
 		}
@@ -497,6 +498,7 @@ func (u *user) ask(ctx context.Context, h *history, r bench.Request) *answer {
 			report.Back++
 		}
 		if v.fault != nil {
+			v.fault.text += "\n\t\t" + h.story()
 			report.fault(v.fault)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,6 +68,30 @@ type history struct {
 	doomed   []string             // nodes that are being killed
 	forgiven bool                 // the session may have been there then: one 404 is no fault
 	pardoned time.Time            // when it was heard of again after that; by a write, perhaps, that has made it anew
+
+	latest []string // what was asked of it and what came back, for whoever reads of a fault
+}
+
+// tellLocked notes what became of a request.
+func (a *asked) tellLocked(what string) {
+	const kept = 20
+	h := a.h
+	what = fmt.Sprintf("%v with version %d, cookie %d: %s", a.r.Verb, a.r.Version, a.r.Cookie, what)
+	if n := len(h.latest); n > 0 && strings.HasSuffix(h.latest[n-1], what) { // a poll
+		return
+	}
+	if len(h.latest) == kept {
+		h.latest = slices.Delete(h.latest, 0, 1)
+	}
+	h.latest = append(h.latest, fmt.Sprintf("%s to %s user %p through %s: %s",
+		a.sent.Format("05.000"), time.Now().Format("05.000"), a.user, a.node, what))
+}
+
+// story is what happened to the session last.
+func (h *history) story() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return strings.Join(h.latest, "\n\t\t")
 }
 
 // asked is one request of a user, on its way.
@@ -111,6 +136,7 @@ func (a *asked) unanswered() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a.landedLocked()
+	a.tellLocked("no answer")
 	h.at[a.node] = time.Now()
 	switch a.r.Verb {
 	case bench.GetExclusive, bench.Set, bench.Remove, bench.ReleaseExclusive:
@@ -125,6 +151,7 @@ func (a *asked) notSent() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a.landedLocked()
+	a.tellLocked("not sent")
 	h.forgetLocked(a.r)
 	h.dangling = time.Now().Add(danglingTime) // the lock, if there is one, was not ended
 }
@@ -158,6 +185,7 @@ func (a *asked) answered(answer bench.Answer) (v verdict) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a.landedLocked()
+	a.tellLocked(fmt.Sprintf("%d, version %d, cookie %d", answer.Status, answer.Version, answer.Cookie))
 	if slices.Contains(h.doomed, a.node) {
 		defer func() { h.forgiven = h.acked != absent || len(h.maybe) > 0 }() // whatever it has just said
 	}
@@ -289,6 +317,7 @@ func (a *asked) goneLocked() verdict {
 		h.forgiven = false
 		h.acked, h.ghost = absent, h.acked
 		clear(h.holders)
+		h.dangling = time.Now().Add(danglingTime) // it may come back with its lock
 		return verdict{lost: true}
 	}
 	if a.sent.Before(h.pardoned) {
