@@ -7,87 +7,10 @@ import (
 	"time"
 
 	"statemesh/cluster"
+	"statemesh/service/api"
 )
 
-// The API of the status address, under /api/v1. docs/operations.md shows an answer of each.
-//
-//	GET  /api/v1/status         this node: Status
-//	GET  /api/v1/members        the cluster as this node sees it: Members
-//	POST /api/v1/drain          hand all sessions to other nodes and go on serving; answers as soon as that is under way, with Status
-//	POST /api/v1/keys/reload    read the key file again: what SIGHUP does, where there are no signals
-//
-// Answers are JSON; of something refused, Problem. Fields are only ever added. guard.go says who may ask.
-
-// Status is a node at one moment.
-type Status struct {
-	Node      string    `json:"node"`
-	Version   string    `json:"version"`
-	Phase     string    `json:"phase"` // starting, joining (it has not found its cluster), up, draining, stopping
-	Clustered bool      `json:"clustered"`
-	Started   time.Time `json:"started"`
-	Uptime    float64   `json:"uptime_seconds"`
-	Addresses Addrs     `json:"addresses"`
-
-	Sessions struct {
-		Held      int64 `json:"held"`
-		Locked    int64 `json:"locked"`
-		Created   int64 `json:"created"` // since the start, as are those below
-		TimedOut  int64 `json:"timed_out"`
-		Abandoned int64 `json:"abandoned"`
-		Refused   int64 `json:"refused"`
-	} `json:"sessions"`
-	Memory struct {
-		Bodies int64 `json:"body_bytes"`
-		Used   int64 `json:"used_bytes"`
-		Limit  int64 `json:"limit_bytes"` // 0: none
-	} `json:"memory"`
-	Applications int64 `json:"applications"`
-	Waiting      int64 `json:"requests_waiting"`
-
-	Cluster *ClusterStatus `json:"cluster,omitempty"`
-	Drain   *Drain         `json:"drain,omitempty"` // once there has been one
-}
-
-// ClusterStatus is a node's part in its cluster: figures now, and counts since its start.
-type ClusterStatus struct {
-	Joined    bool              `json:"joined"`
-	Members   int               `json:"members"` // live ones, itself included
-	Queries   map[string]uint64 `json:"queries"` // by outcome
-	MovedIn   uint64            `json:"moved_in"`
-	MovedOut  uint64            `json:"moved_out"`
-	BytesIn   uint64            `json:"moved_in_bytes"`
-	BytesOut  uint64            `json:"moved_out_bytes"`
-	Conflicts uint64            `json:"conflicts"`
-	Fences    uint64            `json:"fences"`
-	Waiting   int               `json:"waiting"`
-	Arriving  int               `json:"arriving"`
-	Leaving   int               `json:"leaving"`
-	Copies    int               `json:"copies"`
-	Events    []cluster.Event   `json:"events"` // the latest, oldest first
-}
-
-// Drain is how far handing all sessions over has come.
-type Drain struct {
-	Sessions  int64   `json:"sessions"` // handed over
-	Bytes     int64   `json:"bytes"`    // of their bodies
-	Remaining int64   `json:"remaining"`
-	Members   int     `json:"members"` // that took any
-	Elapsed   float64 `json:"elapsed_seconds"`
-	Left      float64 `json:"left_seconds"` // at the pace so far; 0: not known
-	Done      bool    `json:"done"`
-	Problem   string  `json:"problem,omitempty"` // why it has ended early
-}
-
-// Members is the cluster as one node sees it.
-type Members struct {
-	Node    string           `json:"node"` // that was asked
-	Members []cluster.Member `json:"members"`
-}
-
-// Problem is why a request was refused.
-type Problem struct {
-	Problem string `json:"problem"`
-}
+// The API of the status address: package api has its documents, and guard.go who may ask.
 
 // A node's phases, for operators.
 const (
@@ -123,9 +46,9 @@ func (s *Service) addAPI(mux *http.ServeMux) {
 	mux.Handle("POST /api/v1/keys/reload", changeGuard(s.serveReload))
 }
 
-func (s *Service) status() Status {
+func (s *Service) status() api.Status {
 	now := time.Now()
-	st := Status{
+	st := api.Status{
 		Node:      s.o.NodeName,
 		Version:   s.o.Version,
 		Phase:     s.phase(),
@@ -144,7 +67,7 @@ func (s *Service) status() Status {
 		return st
 	}
 	c := s.mesh.Stats()
-	st.Cluster = &ClusterStatus{
+	st.Cluster = &api.ClusterStatus{
 		Joined: c.Joined, Members: c.Members, Queries: c.Fetches,
 		MovedIn: c.MovedIn, MovedOut: c.MovedOut, BytesIn: c.BytesIn, BytesOut: c.BytesOut,
 		Conflicts: c.Conflicts, Fences: c.Fences, Waiting: c.Waiting, Arriving: c.Arriving, Leaving: c.Leaving, Copies: c.Copies,
@@ -154,13 +77,13 @@ func (s *Service) status() Status {
 	return st
 }
 
-func (s *Service) drainStatus(draining bool) *Drain {
+func (s *Service) drainStatus(draining bool) *api.Drain {
 	err := s.drain.failed()
 	if !draining && err == nil {
 		return nil
 	}
 	p := s.mesh.Progress()
-	d := &Drain{
+	d := &api.Drain{
 		Sessions: p.Sessions, Bytes: p.Bytes, Remaining: p.Remaining, Members: p.Members,
 		Elapsed: p.Elapsed.Round(time.Millisecond).Seconds(), Left: timeLeft(p).Seconds(), Done: p.Done,
 	}
@@ -180,13 +103,18 @@ func latest(all []cluster.Event) []cluster.Event {
 }
 
 // members of a node that runs alone, or is starting, are itself.
-func (s *Service) members() Members {
-	if s.clustered() && s.meshUp.Load() {
-		return Members{Node: s.o.NodeName, Members: append([]cluster.Member{}, s.mesh.Members()...)}
-	}
-	return Members{Node: s.o.NodeName, Members: []cluster.Member{{
+func (s *Service) members() api.Members {
+	all := []cluster.Member{{
 		Name: s.o.NodeName, Self: true, State: s.phase(), Status: s.Addrs().Status, Version: s.o.Version, Started: s.started, Since: s.started,
-	}}}
+	}}
+	if s.clustered() && s.meshUp.Load() {
+		all = s.mesh.Members()
+	}
+	doc := api.Members{Node: s.o.NodeName, Members: make([]api.Member, len(all))}
+	for i := range all {
+		doc.Members[i].Member = all[i]
+	}
+	return doc
 }
 
 // serveDrain begins a drain, or finds one under way.
@@ -238,4 +166,4 @@ func answer(w http.ResponseWriter, status int, body any) {
 	w.Write(append(text, '\n'))
 }
 
-func refuse(w http.ResponseWriter, status int, why string) { answer(w, status, Problem{why}) }
+func refuse(w http.ResponseWriter, status int, why string) { answer(w, status, api.Problem{why}) }

@@ -20,6 +20,7 @@ import (
 	"statemesh/cluster"
 	"statemesh/cluster/handoff"
 	"statemesh/service"
+	"statemesh/service/api"
 )
 
 // fakeMesh is a cluster as the service sees it: it keeps the order of what is asked of it, and drains when the test says so.
@@ -348,7 +349,7 @@ func TestStop_AloneKeepsSessions(t *testing.T) {
 	})
 	n.dial(t).want(200, set("a", "0", "body"))
 	n.dial(t).want(404, get("b"))
-	var s service.Status
+	var s api.Status
 	if getJSON(t, n, "/api/v1/status", &s); s.Clustered || s.Phase != "up" || s.Addresses.Gossip != "" {
 		t.Errorf("got %+v", s)
 	}
@@ -447,13 +448,13 @@ func TestAPI_OfANodeAlone(t *testing.T) {
 	t.Parallel()
 	n := startNode(t, func(o *service.Options) { o.Version, o.MaxMemory = "1.2.3", 1<<30 })
 	n.dial(t).want(200, set("a", "0", "body"))
-	var s service.Status
+	var s api.Status
 	getJSON(t, n, "/api/v1/status", &s)
 	if s.Node != "test" || s.Version != "1.2.3" || s.Phase != "up" || s.Clustered || s.Cluster != nil || s.Drain != nil || s.Addresses != n.Addrs() ||
 		s.Sessions.Held != 1 || s.Memory.Bodies != 4 || s.Memory.Limit != 1<<30 || s.Applications != 1 || s.Uptime < 0 {
 		t.Errorf("got %+v", s)
 	}
-	var m service.Members
+	var m api.Members
 	getJSON(t, n, "/api/v1/members", &m)
 	if m.Node != "test" || len(m.Members) != 1 || !m.Members[0].Self || m.Members[0].State != "up" || m.Members[0].Name != "test" {
 		t.Errorf("got %+v", m)
@@ -487,7 +488,7 @@ func TestAPI_OfANodeInACluster(t *testing.T) {
 	m.events[29].Text = "web02 failed"
 	m.stats = cluster.Stats{Members: 2, Fetches: map[string]uint64{"here": 7}, MovedIn: 5, BytesOut: 9, Copies: 3}
 	n := startNode(t, in(m))
-	var s service.Status
+	var s api.Status
 	getJSON(t, n, "/api/v1/status", &s)
 	if c := s.Cluster; s.Phase != "joining" || !s.Clustered || c == nil || c.Joined || c.Members != 2 || c.Queries["here"] != 7 || c.MovedIn != 5 ||
 		c.BytesOut != 9 || c.Copies != 3 || len(c.Events) != 20 || c.Events[19].Text != "web02 failed" || s.Drain != nil {
@@ -496,7 +497,7 @@ func TestAPI_OfANodeInACluster(t *testing.T) {
 	if status, _ := n.status(t, "/readyz"); status != 200 {
 		t.Errorf("/readyz of a node that has not found its cluster says %d", status)
 	}
-	var all service.Members
+	var all api.Members
 	getJSON(t, n, "/api/v1/members", &all)
 	if !reflect.DeepEqual(all.Members, m.members) {
 		t.Errorf("got %+v, want %+v", all.Members, m.members)
@@ -508,7 +509,7 @@ func TestAPI_OfANodeInACluster(t *testing.T) {
 		if err := json.Unmarshal(rec.Body.Bytes(), &s); err != nil || rec.Code != 202 || s.Phase != "draining" {
 			t.Errorf("POST drain: %d %s", rec.Code, rec.Body)
 		}
-		if want := (&service.Drain{Sessions: 3, Bytes: 12, Remaining: 6, Members: 1, Elapsed: 1, Left: 2}); !reflect.DeepEqual(s.Drain, want) {
+		if want := (&api.Drain{Sessions: 3, Bytes: 12, Remaining: 6, Members: 1, Elapsed: 1, Left: 2}); !reflect.DeepEqual(s.Drain, want) {
 			t.Errorf("got %+v, want %+v", s.Drain, want)
 		}
 	}
@@ -526,11 +527,11 @@ func TestAPI_OfANodeInACluster(t *testing.T) {
 func TestAPI_OfANodeThatIsStarting(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, in(&fakeMesh{members: []cluster.Member{{}, {}}}))
-	var s service.Status
+	var s api.Status
 	if getJSON(t, n, "/api/v1/status", &s); s.Phase != "starting" || s.Cluster != nil {
 		t.Errorf("got %+v", s)
 	}
-	var m service.Members
+	var m api.Members
 	if getJSON(t, n, "/api/v1/members", &m); len(m.Members) != 1 || !m.Members[0].Self || m.Members[0].State != "starting" {
 		t.Errorf("got %+v", m)
 	}
@@ -551,7 +552,7 @@ func TestAPI_DrainToNobody(t *testing.T) {
 	if rec := post(t, n, "/api/v1/drain"); rec.Code != 409 || !strings.Contains(rec.Body.String(), "no other member takes sessions") {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
-	var s service.Status
+	var s api.Status
 	if getJSON(t, n, "/api/v1/status", &s); s.Drain == nil || s.Drain.Problem != "no other member takes sessions" {
 		t.Errorf("got %+v", s.Drain)
 	}

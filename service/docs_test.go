@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"statemesh/service"
+	"statemesh/service/api"
 )
 
 var jsonBlock = regexp.MustCompile("(?s)`GET (/api/v1/[a-z]+)`.*?```json\n(.*?)```")
@@ -25,7 +26,7 @@ func TestDocs_ShowTheAPI(t *testing.T) {
 	for _, m := range jsonBlock.FindAllSubmatch(doc, -1) {
 		shown[string(m[1])] = string(m[2])
 	}
-	for path, to := range map[string]any{"/api/v1/status": &service.Status{}, "/api/v1/members": &service.Members{}} {
+	for path, to := range map[string]any{"/api/v1/status": &api.Status{}, "/api/v1/members": &api.Members{}} {
 		decoder := json.NewDecoder(bytes.NewReader([]byte(shown[path])))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(to); err != nil {

@@ -15,18 +15,13 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"statemesh/service/api"
 	"statemesh/session"
 	"statemesh/wire"
 )
 
 // Addrs are the addresses a running node listens on (host:port).
-type Addrs struct {
-	Node     string `json:"node"`
-	State    string `json:"state"`
-	Gossip   string `json:"gossip,omitempty"`
-	Transfer string `json:"transfer,omitempty"`
-	Status   string `json:"status,omitempty"`
-}
+type Addrs = api.Addrs
 
 // Service is one node.
 type Service struct {

@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"statemesh/config"
-	"statemesh/service"
+	"statemesh/service/api"
 )
 
 // asker is a command that asks a running node at its status address.
@@ -89,7 +89,7 @@ func (a *asker) ask(ctx context.Context, method, path string, to any) ([]byte, e
 		return nil, a.noAnswer(ctx, err)
 	}
 	if resp.StatusCode >= 300 {
-		var p service.Problem
+		var p api.Problem
 		if json.Unmarshal(text, &p) == nil && p.Problem != "" {
 			return nil, fmt.Errorf("the node at %s refuses: %s", a.statusAddr, p.Problem)
 		}

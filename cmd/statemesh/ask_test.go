@@ -12,12 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"statemesh/service"
+	"statemesh/service/api"
 )
 
 // A fake node answers what its functions say.
 type fakeNode struct {
-	status  func() service.Status
+	status  func() api.Status
 	members func() any
 	drain   func(http.ResponseWriter)
 }
@@ -102,7 +102,7 @@ func TestMembers_Prints(t *testing.T) {
 	]}`
 	at := fakeNode{members: func() any { return json.RawMessage(text) }}.start(t)
 	status, stdout, stderr := runHere("members", "--json", "--status-addr", at)
-	var m service.Members
+	var m api.Members
 	if err := json.Unmarshal([]byte(stdout), &m); err != nil || status != exitDone || stderr != "" || len(m.Members) != 4 {
 		t.Fatalf("status %d, stderr %q, %v, %s", status, stderr, err, stdout)
 	}
@@ -123,7 +123,7 @@ web04  failed    5s     10.0.0.8:42425  10.0.0.8:42426  -           1.2.3
 
 func TestStatus_Prints(t *testing.T) {
 	t.Parallel()
-	var s service.Status
+	var s api.Status
 	text := `{"node": "web01", "version": "1.2.3", "phase": "draining", "clustered": true, "uptime_seconds": 93784.5,
 		"addresses": {"state": "127.0.0.1:42424", "gossip": "10.0.0.5:42425", "transfer": "10.0.0.5:42426", "status": "127.0.0.1:42480"},
 		"sessions": {"held": 1488, "locked": 3, "created": 41212, "timed_out": 900, "abandoned": 7, "refused": 0},
@@ -134,7 +134,7 @@ func TestStatus_Prints(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		t.Fatal(err)
 	}
-	at := fakeNode{status: func() service.Status { return s }}.start(t)
+	at := fakeNode{status: func() api.Status { return s }}.start(t)
 	status, got, stderr := runHere("status", "--status-addr", at)
 	if status != exitDone || stderr != "" {
 		t.Fatalf("status %d, stderr %q", status, stderr)
@@ -156,7 +156,7 @@ drain         412 of 1,900 sessions handed over to 2 members, 38.0 MB, 7s left
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
 
-	var back service.Status
+	var back api.Status
 	if _, text, _ := runHere("status", "--json", "--status-addr", at); json.Unmarshal([]byte(text), &back) != nil || back.Sessions != s.Sessions {
 		t.Errorf("--json: got %s", text)
 	}
@@ -168,18 +168,18 @@ drain         412 of 1,900 sessions handed over to 2 members, 38.0 MB, 7s left
 
 func TestDrain_Waits(t *testing.T) {
 	t.Parallel()
-	draining := func(d service.Drain) service.Status { return service.Status{Phase: "draining", Drain: &d} }
+	draining := func(d api.Drain) api.Status { return api.Status{Phase: "draining", Drain: &d} }
 	looks := 0
 	n := fakeNode{
 		drain: func(w http.ResponseWriter) {
 			w.WriteHeader(http.StatusAccepted)
-			_ = json.NewEncoder(w).Encode(draining(service.Drain{Remaining: 1900}))
+			_ = json.NewEncoder(w).Encode(draining(api.Drain{Remaining: 1900}))
 		},
-		status: func() service.Status {
+		status: func() api.Status {
 			if looks++; looks < 2 {
-				return draining(service.Drain{Sessions: 412, Bytes: 38e6, Remaining: 1488, Members: 2, Left: 6})
+				return draining(api.Drain{Sessions: 412, Bytes: 38e6, Remaining: 1488, Members: 2, Left: 6})
 			}
-			return draining(service.Drain{Sessions: 1900, Bytes: 175e6, Members: 2, Elapsed: 8.25, Done: true})
+			return draining(api.Drain{Sessions: 1900, Bytes: 175e6, Members: 2, Elapsed: 8.25, Done: true})
 		},
 	}
 	at := n.start(t)
@@ -194,8 +194,8 @@ func TestDrain_Waits(t *testing.T) {
 		t.Errorf("without --wait: status %d, stdout %q", status, stdout)
 	}
 
-	n.status = func() service.Status {
-		return draining(service.Drain{Sessions: 1, Remaining: 2, Members: 1, Problem: "no other member takes sessions"})
+	n.status = func() api.Status {
+		return draining(api.Drain{Sessions: 1, Remaining: 2, Members: 1, Problem: "no other member takes sessions"})
 	}
 	if status, _, stderr := runHere("drain", "--wait", "--status-addr", n.start(t)); status != exitFailed ||
 		!strings.Contains(stderr, "1 of 3 sessions handed over to 1 members, 0.0 MB, ended early: no other member takes sessions") {
@@ -205,7 +205,7 @@ func TestDrain_Waits(t *testing.T) {
 
 func TestDrain_EndsWithItsWaiter(t *testing.T) {
 	t.Parallel()
-	n := fakeNode{status: func() service.Status { return service.Status{Drain: &service.Drain{Remaining: 1}} }}
+	n := fakeNode{status: func() api.Status { return api.Status{Drain: &api.Drain{Remaining: 1}} }}
 	a := &asker{statusAddr: n.start(t)}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"statemesh/service"
+	"statemesh/service/api"
 )
 
 // keyFile makes a cluster's key as an operator does.
@@ -37,7 +37,7 @@ func (p *process) untilMembers(n int) {
 	p.t.Helper()
 	p.until(fmt.Sprint(n, " members"), func() bool {
 		status, stdout, _ := runHere("members", "--json", "--status-addr", p.Status)
-		var m service.Members
+		var m api.Members
 		if status != exitDone || json.Unmarshal([]byte(stdout), &m) != nil {
 			return false
 		}

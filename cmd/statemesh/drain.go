@@ -14,7 +14,7 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
-	"statemesh/service"
+	"statemesh/service/api"
 )
 
 func newDrainCmd() *cobra.Command {
@@ -41,7 +41,7 @@ beforehand that it will lose nothing.`,
 		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		var s service.Status
+		var s api.Status
 		if _, err := a.ask(ctx, http.MethodPost, "/api/v1/drain", &s); err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ beforehand that it will lose nothing.`,
 const askEvery = 250 * time.Millisecond
 
 // awaitDrain shows how a drain goes until it has ended. Whoever is tired of watching ends only that.
-func awaitDrain(ctx context.Context, a *asker, s service.Status, out io.Writer, line *line) error {
+func awaitDrain(ctx context.Context, a *asker, s api.Status, out io.Writer, line *line) error {
 	defer line.clear()
 	for {
 		if d := s.Drain; d != nil {

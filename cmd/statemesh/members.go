@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"statemesh/service"
+	"statemesh/service/api"
 )
 
 func newMembersCmd() *cobra.Command {
@@ -40,7 +40,7 @@ failed within the last hour are shown, too.
 		if err := a.find(cmd); err != nil {
 			return err
 		}
-		var m service.Members
+		var m api.Members
 		text, err := a.ask(cmd.Context(), http.MethodGet, "/api/v1/members", &m)
 		if err != nil {
 			return err
@@ -54,7 +54,7 @@ failed within the last hour are shown, too.
 	return cmd
 }
 
-func writeMembers(w io.Writer, m service.Members, now time.Time) error {
+func writeMembers(w io.Writer, m api.Members, now time.Time) error {
 	var table bytes.Buffer
 	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NAME\tSTATE\tFOR\tGOSSIP\tTRANSFER\tROUND TRIP\tVERSION\tNOTE")

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"statemesh/service"
+	"statemesh/service/api"
 )
 
 func newStatusCmd() *cobra.Command {
@@ -32,7 +33,7 @@ func newStatusCmd() *cobra.Command {
 		if err := a.find(cmd); err != nil {
 			return err
 		}
-		var s service.Status
+		var s api.Status
 		text, err := a.ask(cmd.Context(), http.MethodGet, "/api/v1/status", &s)
 		if err != nil {
 			return err
@@ -46,7 +47,7 @@ func newStatusCmd() *cobra.Command {
 	return cmd
 }
 
-func writeStatus(w io.Writer, s service.Status) error {
+func writeStatus(w io.Writer, s api.Status) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	line("node", "%s, statemesh %s, %s for %s", s.Node, s.Version, s.Phase, roundAge(seconds(s.Uptime)))
@@ -110,7 +111,7 @@ func outcomes(queries map[string]uint64) string {
 }
 
 // drainLine says how a drain goes: "412 of 1,900 sessions handed over to 2 members, 38 MB, 6s left".
-func drainLine(d service.Drain) string {
+func drainLine(d api.Drain) string {
 	line := fmt.Sprintf("%s of %s sessions handed over to %d members, %.1f MB", comma(d.Sessions), comma(d.Sessions+d.Remaining), d.Members, float64(d.Bytes)/1e6)
 	switch {
 	case d.Done:
