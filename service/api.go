@@ -166,4 +166,4 @@ func answer(w http.ResponseWriter, status int, body any) {
 	w.Write(append(text, '\n'))
 }
 
-func refuse(w http.ResponseWriter, status int, why string) { answer(w, status, api.Problem{why}) }
+func refuse(w http.ResponseWriter, status int, why string) { answer(w, status, api.Problem{Problem: why}) }

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"testing"
 
-	"statemesh/service"
 	"statemesh/service/api"
 )
 
