@@ -25,6 +25,7 @@ type handler struct {
 	requestTimeout time.Duration
 	idleTimeout    time.Duration // 0: none
 	metrics        *metrics
+	usage          *usage
 	log            hclog.Logger
 	notices        *notices
 }

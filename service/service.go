@@ -73,6 +73,7 @@ func New(o Options) (*Service, error) {
 		requestTimeout: o.RequestTimeout,
 		idleTimeout:    o.IdleTimeout,
 		metrics:        metrics,
+		usage:          newUsage(),
 		log:            log,
 		notices:        newNotices(log),
 	}
