@@ -102,9 +102,20 @@ type Sessions struct {
 
 // Status is the HTTP address for operators.
 type Status struct {
-	// Listen is where /healthz, /readyz, /metrics and /api/v1 are, host:port; port 0 picks a free one.
+	// Listen is where the page, /healthz, /readyz, /metrics and /api/v1 are, host:port; port 0 picks a free one.
 	// Default "127.0.0.1:42480".
 	Listen string
+	// AllowedHosts are names by which it may be asked, besides this machine's own addresses and name; "*.example.com" stands for all names
+	// below. Default none.
+	AllowedHosts Hosts
+	// Username and PasswordFile let in only who shows them to read. Both or none. Default "".
+	Username, PasswordFile string
+	// TokenFile holds a token that does so, too, for programs. Default "".
+	TokenFile string
+	// AdminTokenFile holds the token that is asked of whoever changes something. Default "": this machine may.
+	AdminTokenFile string
+	// CertFile and KeyFile, PEM, have it speak HTTPS. Both or none. Default "".
+	CertFile, KeyFile string
 }
 
 // Log is what goes to the standard error stream.

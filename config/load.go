@@ -26,6 +26,7 @@ func Load(path string, flags map[string]string) (*Config, error) {
 	l.checkListeners(c)
 	if len(l.diags) == 0 { // else what is missing may be what is wrong
 		l.checkCluster(c)
+		l.checkStatus(c)
 	}
 	if len(l.diags) > 0 {
 		return nil, &Mistakes{diags: l.diags, files: l.files}

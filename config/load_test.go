@@ -445,7 +445,14 @@ sessions {
 }
 
 status {
-  listen = "127.0.0.1:42480" # default
+  listen           = "127.0.0.1:42480" # default
+  allowed_hosts    = []                # default
+  username         = ""                # default
+  password_file    = ""                # default
+  token_file       = ""                # default
+  admin_token_file = ""                # default
+  cert_file        = ""                # default
+  key_file         = ""                # default
 }
 
 log {

@@ -70,6 +70,25 @@ func (v name) allowed() string {
 	return fmt.Sprintf("letters, digits, dots, dashes and underscores, at most %d, such as %q", v.max, v.example)
 }
 
+// userName is somebody's, or nothing.
+type userName struct{ to *string }
+
+func (v userName) set(text string) string {
+	if text != "" {
+		var checked string
+		if problem := (name{&checked, 63, "operator"}).set(text); problem != "" {
+			return problem
+		}
+	}
+	*v.to = text
+	return ""
+}
+func (v userName) text() string { return *v.to }
+func (v userName) kind() string { return "name" }
+func (v userName) allowed() string {
+	return `letters, digits, dots, dashes and underscores, at most 63, such as "operator", or "" for none`
+}
+
 // address is where to listen: host:port.
 type address struct {
 	to      *string
@@ -177,7 +196,10 @@ func (v peerAddress) allowed() string {
 type Hosts []string
 
 // hosts is a list of them: in text with commas between, in the file also with each in quotes of its own.
-type hosts struct{ to *Hosts }
+type hosts struct {
+	to    *Hosts
+	names bool // that a machine goes by: no ports, and "*.example.com" stands for many
+}
 
 func (v hosts) set(text string) string {
 	var all Hosts
@@ -186,7 +208,11 @@ func (v hosts) set(text string) string {
 		if one == "" {
 			continue // a comma too many
 		}
-		if problem := hostProblem(one); problem != "" {
+		problem := hostProblem(one)
+		if v.names {
+			problem = hostNameProblem(one)
+		}
+		if problem != "" {
 			return problem
 		}
 		all = append(all, one)
@@ -221,9 +247,27 @@ func hostProblem(text string) string {
 	return ""
 }
 
+func hostNameProblem(text string) string {
+	if bare, _, err := net.SplitHostPort(text); err == nil {
+		return fmt.Sprintf("%q has a port. Did you mean %q?", text, bare)
+	}
+	if !isHost(strings.TrimPrefix(text, "*.")) {
+		return fmt.Sprintf("%q is not a host's name.", text)
+	}
+	return ""
+}
+
 func (v hosts) text() string { return strings.Join(*v.to, ",") }
-func (v hosts) kind() string { return "host[:port]" }
+func (v hosts) kind() string {
+	if v.names {
+		return "host"
+	}
+	return "host[:port]"
+}
 func (v hosts) allowed() string {
+	if v.names {
+		return `names of hosts without ports, such as ["web01.example.com", "*.example.net"]`
+	}
 	return `some of the other nodes, such as ["10.0.0.6:42425", "web03"]; without a port it is 42425`
 }
 

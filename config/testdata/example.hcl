@@ -99,9 +99,31 @@ sessions {
   snapshot_dir = ""
 }
 
-# The address for operators: /healthz, /readyz, /metrics and /api/v1.
+# The address for operators: the status page, /healthz, /readyz, /metrics and /api/v1.
 status {
+  # Where it is: host:port. Opened to other machines it should have a password and a certificate: see below.
   listen = "127.0.0.1:42480"
+
+  # Names by which it may be asked, besides this machine's addresses, its host name and localhost: what web
+  # browsers and Prometheus call it, such as "web01.example.com". "*.example.com" is every name that ends so.
+  allowed_hosts = []
+
+  # Only who shows this name and the password in this file may read. The file holds one line. "": everybody
+  # who can connect may. /healthz and /readyz are for everybody in any case.
+  username      = ""
+  password_file = ""
+
+  # A file with a token, one line, such as statemesh keygen prints. Programs that show it may read.
+  token_file = ""
+
+  # A file with another token, without which nobody may drain this node or have it read its keys again, and with
+  # which one may do so from anywhere. "": whoever is on this machine may, and nobody else.
+  admin_token_file = ""
+
+  # PEM files: a certificate, with those between it and its CA, and its private key. With them it speaks HTTPS
+  # only. When the files change, the new ones are used.
+  cert_file = ""
+  key_file  = ""
 }
 
 # What goes to the standard error stream.
