@@ -27,6 +27,8 @@ type Member struct {
 	Connected bool          `json:"connected"`
 	RoundTrip time.Duration `json:"round_trip_ns"`
 	LastError string        `json:"last_error,omitempty"` // of connecting to it
+	// ClockAhead is how far its clock is ahead of this node's, negative: behind; accurate to half a round trip. 0 as long as it is not known.
+	ClockAhead time.Duration `json:"clock_ahead_ns,omitempty"`
 }
 
 // Event is something that happened to the cluster, in words for the operator.

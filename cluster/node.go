@@ -50,6 +50,10 @@ type Options struct {
 	// more. It must not wait, nor call the node. Default: nothing
 	Fenced func()
 
+	// Report is what this node tells the others of itself, every 2 seconds and when its phase changes: at most 256 KiB, for whoever reads their
+	// Reports. Called from a goroutine of the node's own, which waits for it. Default: nothing is told
+	Report func() []byte
+
 	SnapshotDir string // where the last node standing leaves its sessions, and the next start finds them. Default "": nowhere
 
 	Log hclog.Logger // Required

@@ -9,9 +9,10 @@ import (
 
 // Stats are figures at one moment, or counts since the start.
 type Stats struct {
-	Joined   bool // the node has found its cluster, or there is none to find
-	Members  int  // live ones, with this node
-	Draining bool
+	Joined    bool // the node has found its cluster, or there is none to find
+	Members   int  // live ones, with this node
+	Draining  bool
+	Encrypted bool // there is a key: what nodes say to each other is encrypted, and they prove who they are
 
 	Fetches  map[string]uint64 // by outcome: here, nowhere, held, unknown, shed
 	MovedIn  uint64
@@ -49,6 +50,7 @@ func (n *Node) Stats() (s Stats) {
 	n.members.mu.Unlock()
 	s.Copies = int(n.o.Store.Stats().Copies)
 	s.Draining = n.draining.Load() != nil
+	s.Encrypted = n.ring != nil
 	s.BytesIn, s.BytesOut = uint64(n.sessions.bytesIn.Load()), uint64(n.sessions.bytesOut.Load())
 	s.Fences = n.counts.fences.Load()
 	s.Fetches = map[string]uint64{}

@@ -58,6 +58,8 @@ type Cluster struct {
 
 	QueryTimeout time.Duration // how long a page may wait for other nodes' answers. Default 2s
 	DrainTimeout time.Duration // how long handing over all sessions may take when the node stops. Default 60s
+
+	ExpectMembers int // how many nodes there are to be, with this one: fewer is trouble. Default 0: not known
 }
 
 func (o Cluster) withDefaults() *Cluster {
@@ -114,7 +116,8 @@ func (o Options) validate() error {
 	}
 	if c := o.Cluster; c != nil { // what else is wrong with it, cluster.New says
 		addrs = append(addrs, field[string]{"Cluster.Gossip", c.Gossip}, field[string]{"Cluster.Transfer", c.Transfer})
-		sizes = append(sizes, field[int64]{"Cluster.QueryTimeout", int64(c.QueryTimeout)}, field[int64]{"Cluster.DrainTimeout", int64(c.DrainTimeout)})
+		sizes = append(sizes, field[int64]{"Cluster.QueryTimeout", int64(c.QueryTimeout)}, field[int64]{"Cluster.DrainTimeout", int64(c.DrainTimeout)},
+			field[int64]{"Cluster.ExpectMembers", int64(c.ExpectMembers)})
 	}
 	for _, f := range addrs {
 		if err := checkAddr(f.value); err != nil {
