@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"statemesh/cluster"
@@ -40,22 +41,51 @@ func (s *Service) phase() string {
 }
 
 func (s *Service) addAPI(mux *http.ServeMux) {
-	mux.Handle("GET /api/v1/status", readGuard(func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.status()) }))
-	mux.Handle("GET /api/v1/members", readGuard(func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.members()) }))
-	mux.Handle("POST /api/v1/drain", changeGuard(s.serveDrain))
-	mux.Handle("POST /api/v1/keys/reload", changeGuard(s.serveReload))
+	read := func(path string, h http.HandlerFunc) { addMethod(mux, "GET", path, readGuard(h)) }
+	read("/api/v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.status()) })
+	read("/api/v1/members", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.members()) })
+	read("/api/v1/applications", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.sampler.Applications()) })
+	read("/api/v1/history", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.sampler.History()) })
+	read("/api/v1/events", s.serveEvents)
+	addMethod(mux, "POST", "/api/v1/drain", changeGuard(s.serveDrain))
+	addMethod(mux, "POST", "/api/v1/keys/reload", changeGuard(s.serveReload))
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
+		refuse(w, http.StatusNotFound, "there is no such document")
+	})
 }
 
+// addMethod answers one method, which if it is GET has HEAD with it, and refuses all others.
+func addMethod(mux *http.ServeMux, method, path string, h http.Handler) {
+	mux.Handle(method+" "+path, h)
+	allowed := method
+	if method == http.MethodGet {
+		allowed += ", HEAD"
+	}
+	mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Allow", allowed)
+		refuse(w, http.StatusMethodNotAllowed, "ask for it by "+strings.ReplaceAll(allowed, ", ", " or "))
+	})
+}
+
+// status is this node now. Rates and findings are those of the last second.
 func (s *Service) status() api.Status {
-	now := time.Now()
+	st := s.figures(time.Now())
+	sampled := s.sampler.latest()
+	st.Operations, st.Findings = sampled.status.Operations, sampled.status.Findings
+	return st
+}
+
+// figures are the status without what takes more than one look.
+func (s *Service) figures(now time.Time) api.Status {
 	st := api.Status{
-		Node:      s.o.NodeName,
-		Version:   s.o.Version,
-		Phase:     s.phase(),
-		Clustered: s.clustered(),
-		Started:   s.started.UTC().Truncate(time.Millisecond),
-		Uptime:    now.Sub(s.started).Round(time.Millisecond).Seconds(),
-		Addresses: s.Addrs(),
+		Node:        s.o.NodeName,
+		Version:     s.o.Version,
+		Phase:       s.phase(),
+		Clustered:   s.clustered(),
+		Started:     s.started.UTC().Truncate(time.Millisecond),
+		Uptime:      now.Sub(s.started).Round(time.Millisecond).Seconds(),
+		Addresses:   s.Addrs(),
+		Connections: int64(s.conns.count()),
 	}
 	if f, ok := s.metrics.sessions.stats(); ok {
 		st.Sessions.Held, st.Sessions.Locked, st.Sessions.Created = f.Active, f.Locked, f.Created
@@ -166,4 +196,6 @@ func answer(w http.ResponseWriter, status int, body any) {
 	w.Write(append(text, '\n'))
 }
 
-func refuse(w http.ResponseWriter, status int, why string) { answer(w, status, api.Problem{Problem: why}) }
+func refuse(w http.ResponseWriter, status int, why string) {
+	answer(w, status, api.Problem{Problem: why})
+}

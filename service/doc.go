@@ -56,6 +56,7 @@
 //	end event loops               no connection is left in them
 //	hand over sessions *          all are with other nodes, or DrainTimeout is over: then the rest is written to SnapshotDir, or lost and counted
 //	leave the cluster *           others know, and their last questions have been answered
+//	end watching itself           the page has followed how the rest ended
 //	close the status listener     it has said "stopping" since Stop began
 //	end expiry
 //	end connections               only if there was no Start
@@ -67,6 +68,7 @@
 //	loop.run                      1 for each processor, on Linux; by "end event loops"
 //	connections.serve             1 for each connection that no loop serves; by "finish requests"
 //	the status listener           1, and net/http's own; by "close the status listener"
+//	sampler.run                   1; by "end watching itself"
 //	session.Store.Run             1; by "end expiry"
 //	cluster.Node's                by "leave the cluster"
 //	drain.run, and its report     1 each while sessions are handed over; by "hand over sessions"

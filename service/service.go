@@ -30,8 +30,9 @@ type Service struct {
 	store   *session.Store
 	metrics *metrics
 	conns   *connections
-	mesh    mesh      // nil: the node runs alone, and keeps nothing when it stops
-	drain   *drain    // nil: the same
+	mesh    mesh   // nil: the node runs alone, and keeps nothing when it stops
+	drain   *drain // nil: the same
+	sampler *sampler
 	started time.Time // for operators
 
 	stopping atomic.Bool           // for /readyz
@@ -79,6 +80,7 @@ func New(o Options) (*Service, error) {
 	}
 	s := &Service{o: o, log: log, store: store, metrics: metrics, conns: newConnections(h, o.MaxConnections), started: time.Now()}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
+	s.sampler = newSampler(s)
 	if err := s.newMesh(); err != nil {
 		store.Close()
 		return nil, err
@@ -125,6 +127,7 @@ func (s *Service) startLocked(ctx context.Context) error {
 		s.mesh.SetStatus(status.Addr().String())
 	}
 	s.startStatus(status)
+	s.startSampler()
 	state, err := listen(ctx, s.o.StateAddr)
 	if err != nil {
 		return err
