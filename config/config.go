@@ -86,6 +86,9 @@ type Cluster struct {
 	DrainTimeout time.Duration
 	// Backups is how many other nodes have a copy of each session. Only 0 so far.
 	Backups int
+	// ExpectMembers is how many nodes the cluster is to have, this one included, up to 1,000: when there are fewer, operators are told. Default 0: not
+	// known.
+	ExpectMembers int
 }
 
 // Sessions is the store.

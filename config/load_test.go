@@ -234,6 +234,8 @@ func TestLoad_TakesValuesAsOperatorsWriteThem(t *testing.T) {
 			query_timeout = "1.5s"
 			drain_timeout = "5m"
 			backups       = 0
+
+			expect_members = 5
 		}
 		sessions {
 			max_memory   = "8 gib"
@@ -259,7 +261,7 @@ func TestLoad_TakesValuesAsOperatorsWriteThem(t *testing.T) {
 		Cluster: Cluster{
 			Listen: "10.0.0.5:1", Advertise: "192.0.2.5:1", Transfer: "[2001:db8::5]:2",
 			Join: Hosts{"10.0.0.6", "web03:7", "2001:db8::6", "[2001:db8::7]:8"}, KeyFile: filepath.Join(filepath.Dir(path), "keys", "cluster.key"),
-			Name: "farm-1", QueryTimeout: 1500 * time.Millisecond, DrainTimeout: 5 * time.Minute,
+			Name: "farm-1", QueryTimeout: 1500 * time.Millisecond, DrainTimeout: 5 * time.Minute, ExpectMembers: 5,
 		},
 		Sessions: Sessions{MaxMemory: Memory{Bytes: 8 << 30}, MaxWaiting: 7, SnapshotDir: got.Sessions.SnapshotDir},
 		Status:   Status{Listen: "0.0.0.0:8080"},
@@ -369,7 +371,7 @@ func TestWrite_IsReadBackAndWrittenAlike(t *testing.T) {
 	changed.State = State{"[fe80::1%eth0]:1", "2.0.50727", "http/1.1", 1<<10 + 1, 3 << 19, 7, 90 * time.Second, time.Hour, 10 * time.Millisecond}
 	changed.Cluster = Cluster{"10.0.0.5:1", "192.0.2.5:1", "10.0.0.5:2", Hosts{"a", "b:1"}, filepath.Join(t.TempDir(), "${key}"),
 		filepath.Join(t.TempDir(), "ca.pem"), filepath.Join(t.TempDir(), "a.pem"), filepath.Join(t.TempDir(), "a.key"), false, "farm1",
-		3300 * time.Millisecond, time.Second, 0}
+		3300 * time.Millisecond, time.Second, 0, 7}
 	changed.Sessions = Sessions{Memory{Bytes: 5 << 30}, 1, t.TempDir()}
 	changed.Status.Listen = "localhost:0"
 	changed.Log = Log{"error", "json"}
@@ -436,6 +438,7 @@ cluster {
   query_timeout      = "2s"      # default
   drain_timeout      = "1m"      # default
   backups            = 0         # default
+  expect_members     = 0         # default
 }
 
 sessions {

@@ -43,6 +43,7 @@ func (c *Config) Settings() []Setting {
 		{"cluster", "query_timeout", "query-timeout", "how long a page waits for other nodes' answers", duration{&c.Cluster.QueryTimeout, 100 * time.Millisecond, 3300 * time.Millisecond, false}},
 		{"cluster", "drain_timeout", "drain-timeout", "how long handing over all sessions may take when the node stops", duration{&c.Cluster.DrainTimeout, time.Second, time.Hour, false}},
 		{"cluster", "backups", "backups", "nodes that have a copy of each session: only 0 so far", backups{&c.Cluster.Backups}},
+		{"cluster", "expect_members", "expect-members", "how many nodes there are to be, with this one: fewer is reported; 0: not known", count{&c.Cluster.ExpectMembers, 0, 1000, false}},
 
 		{"sessions", "max_memory", "max-memory", "memory for all sessions; over it new sessions are refused", memory{&c.Sessions.MaxMemory, 1 * mib, 64 * tib}},
 		{"sessions", "max_waiting", "max-waiting", "most requests that may wait for one session", count{&c.Sessions.MaxWaiting, 1, 65_536, false}},

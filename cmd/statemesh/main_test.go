@@ -155,7 +155,7 @@ func TestOptions_CarryEverySetting(t *testing.T) {
 		"status-line": "http/1.1", "max-head": "2KiB", "max-body": "3KiB", "max-connections": "4", "idle-timeout": "5s",
 		"request-timeout": "6s", "max-memory": "50%", "max-waiting": "7", "lock-wait": "2s",
 		"gossip-addr": "10.0.0.5:3", "advertise-addr": "10.0.0.5:4", "transfer-addr": "10.0.0.5:5", "join": "a,b:6", "key-file": "k",
-		"cluster-name": "farm1", "query-timeout": "1s", "drain-timeout": "9s", "snapshot-dir": "d",
+		"cluster-name": "farm1", "query-timeout": "1s", "drain-timeout": "9s", "snapshot-dir": "d", "expect-members": "3",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +170,7 @@ func TestOptions_CarryEverySetting(t *testing.T) {
 	want.LockWait, want.SnapshotDir = 2e9, "d"
 	want.Cluster = &service.Cluster{
 		Name: "farm1", Gossip: "10.0.0.5:3", Advertise: "10.0.0.5:4", Transfer: "10.0.0.5:5", Join: []string{"a", "b:6"}, KeyFile: "k",
-		QueryTimeout: 1e9, DrainTimeout: 9e9,
+		QueryTimeout: 1e9, DrainTimeout: 9e9, ExpectMembers: 3,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -218,6 +218,8 @@ func options(cfg *config.Config, machine int64, addrFile string, log hclog.Logge
 			CertKeyFile:  cfg.Cluster.CertKeyFile,
 			QueryTimeout: cfg.Cluster.QueryTimeout,
 			DrainTimeout: cfg.Cluster.DrainTimeout,
+
+			ExpectMembers: cfg.Cluster.ExpectMembers,
 		}
 	}
 	return o

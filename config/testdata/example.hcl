@@ -82,6 +82,10 @@ cluster {
 
   # How many other nodes keep a copy of each session. This version keeps none: only 0.
   backups = 0
+
+  # How many nodes the cluster is to have, this one included, 1 to 1000, the same on all. When there are fewer,
+  # because one is down or the network is split, the status page says so, and /metrics. 0: it is not known.
+  expect_members = 0
 }
 
 # The store.

@@ -13,4 +13,5 @@ cluster {
   query_timeout      = "5s"
   drain_timeout      = 0
   backups            = 1
+  expect_members     = -1
 }
