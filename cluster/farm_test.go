@@ -52,6 +52,7 @@ type farm struct {
 	keyFile string
 	began   time.Time
 	change  func(*Options) // of all nodes
+	memory  int64          // of those that start from now on, at most; 0: without limit
 
 	mu      sync.Mutex // guards what follows
 	last    int64      // of the stamps given
@@ -182,7 +183,7 @@ func (f *farm) start(name string, change ...func(*Options)) *node {
 }
 
 func (f *farm) try(name string, change ...func(*Options)) (*node, error) {
-	store, err := session.New(session.Options{LockWait: 500 * ms})
+	store, err := session.New(session.Options{LockWait: 500 * ms, MaxMemory: f.memory})
 	if err != nil {
 		return nil, err
 	}

@@ -46,8 +46,8 @@ func (m *moving) Forget(k handoff.Key, t handoff.Ticket) {
 	m.sessions.Forget(k, t)
 }
 
-func (m *moving) Admit(k handoff.Key, r handoff.Record) bool {
-	return r.Body != nil && m.sessions.Admit(k, r) // there was no memory for it when it came
+func (m *moving) Admit(k handoff.Key, r handoff.Record, wanted bool) bool {
+	return r.Body != nil && m.sessions.Admit(k, r, wanted) // there was no memory for it when it came
 }
 
 func (m *moving) Own(k handoff.Key, r handoff.Record) {

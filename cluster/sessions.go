@@ -84,8 +84,8 @@ func (s sessions) Stay(k handoff.Key, t handoff.Ticket, e handoff.Epoch) {
 func (s sessions) Doubt(k handoff.Key, t handoff.Ticket)  { s.moves.Doubt(string(k), t) }
 func (s sessions) Forget(k handoff.Key, t handoff.Ticket) { s.moves.Forget(string(k), t) }
 
-func (s sessions) Admit(k handoff.Key, r handoff.Record) bool {
-	return s.moves.Admit(string(k), arriving(r))
+func (s sessions) Admit(k handoff.Key, r handoff.Record, wanted bool) bool {
+	return s.moves.Admit(string(k), arriving(r), wanted)
 }
 
 func (s sessions) Own(k handoff.Key, r handoff.Record)     { s.moves.Own(string(k), arriving(r)) }

@@ -98,7 +98,7 @@ func (n *Node) adoptRecord(r io.Reader, rec snapshot.Record) error {
 		TimeLeft: rec.TimeLeft, New: rec.New, Size: rec.Size, Body: stored,
 	}
 	key := handoff.Key(rec.Key)
-	if !n.sessions.Admit(key, record) {
+	if !n.sessions.Admit(key, record, true) {
 		return session.ErrNoMemory
 	}
 	if n.o.alone() {

@@ -416,6 +416,36 @@ func TestDrain_TwoAtOnce(t *testing.T) {
 	})
 }
 
+// To its user a session on another node exists, and is not refused for lack of memory as a new one is. What is handed over unasked finds another place.
+func TestFetch_ToANodeAtItsMemoryLimit(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFarm(t, 19, 2)
+		f.memory = 100_000
+		full := f.start("c")
+		f.meet()
+		us := f.users(100, "a", "b")
+		for n := 0; full.put(fmt.Sprint("filling", n), 1, 0).Result == "ok"; n++ {
+		}
+		for _, u := range us[:20] {
+			f.wants("put", full.put(u.key, 2, 0), "ok")
+			f.wants("get", full.get(u.key), "ok")
+			u.pages = 2
+		}
+		if got := full.put("new", 1, 0); got.Result != "fail" {
+			t.Errorf("a new session over the limit: %v, want a refusal", got.output)
+		}
+		f.count(us)
+		held := full.store.Stats().Active
+		if err := f.leave("b"); err != nil {
+			t.Fatal(err)
+		}
+		if got := full.store.Stats().Active; got != held {
+			t.Errorf("%d sessions were handed to a node without room", got-held)
+		}
+		f.count(us)
+	})
+}
+
 // The last one has nobody to give to. What it has is on disk, and comes back with the lock, the cookie and the time it had left.
 func TestSnapshot_LastNodeAndItsNextStart(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

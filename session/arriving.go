@@ -1,11 +1,16 @@
 package session
 
-// Admit says whether there is room for a session that has arrived. If so the record's body is held, and there is room, until one of Own,
-// Keep and Discard is called with the same record.
-func (m *Moves) Admit(k string, r Record) bool {
+// Admit says whether there is room for a session that has arrived: above the memory limit only if it is wanted, because a web server waits for
+// it here or it was here before, and by no more than an eighth. To its user it exists already, and is not to be refused as a new one is. If so
+// the record's body is held, and there is room, until one of Own, Keep and Discard is called with the same record.
+func (m *Moves) Admit(k string, r Record, wanted bool) bool {
 	st := m.st
 	size := st.heap.Size(r.Body.ref)
-	if !st.hasRoom(size) {
+	limit := st.o.MaxMemory
+	if wanted {
+		limit = above(limit)
+	}
+	if !st.hasRoom(size, limit) {
 		return false
 	}
 	a := m.at(k)

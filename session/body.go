@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"statemesh/session/internal/offheap"
 )
@@ -24,7 +25,7 @@ type Body struct {
 // NewBody makes room for n bytes, n >= 1. The room costs no physical memory before it is filled, and no more address
 // space than n: a large one takes memory step by step.
 func (st *Store) NewBody(n int) (*Body, error) {
-	if limit := st.o.MaxMemory; limit > 0 && st.heap.Live()-limit > limit/8 {
+	if limit := st.o.MaxMemory; limit > 0 && st.heap.Live() > above(limit) {
 		st.refused.Add(1)
 		return nil, fmt.Errorf("%w: %d bytes are in use, %d allowed", ErrNoMemory, st.heap.Live(), limit)
 	}
@@ -45,6 +46,9 @@ func (st *Store) NewBody(n int) (*Body, error) {
 	}
 	return b, nil
 }
+
+// above is how far sessions that exist may go beyond a limit for new ones.
+func above(limit int64) int64 { return limit + min(limit/8, math.MaxInt64-limit) }
 
 // Next is the next stretch to fill; empty once the body is full, or if the operating system has no memory for more of it, when Full
 // stays false.

@@ -395,7 +395,7 @@ func (x *movesTrial) arrive(id string) {
 	if r.Locked {
 		r.LockAge = time.Duration(x.n(1000)) * time.Second
 	}
-	if !x.Admit(whole(id), r) {
+	if !x.Admit(whole(id), r, false) {
 		x.Fatalf("there is no room")
 	}
 	r.Body.Release()

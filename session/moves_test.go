@@ -106,7 +106,7 @@ func (m *meshed) arrived(text string, epoch uint64) session.Record {
 // admit admits it, and lets it go: the store holds it.
 func (m *meshed) admit(id string, r session.Record) {
 	m.t.Helper()
-	if !m.Admit(whole(id), r) {
+	if !m.Admit(whole(id), r, false) {
 		m.t.Fatal("there is no room")
 	}
 	r.Body.Release()
@@ -427,12 +427,12 @@ func TestArrive_ThereIsNoRoom(t *testing.T) {
 		first := m.arrived(text(1, 60_000), 9)
 		m.admit("first", first)
 		second := m.arrived(text(1, 60_000), 9)
-		if m.Admit(whole("second"), second) {
+		if m.Admit(whole("second"), second, false) {
 			t.Error("it was admitted over the limit")
 		}
 		second.Body.Release()
 		m.Own(whole("first"), first)
-		if m.Admit(whole("second"), m.arrivedAnd(func(r session.Record) { second = r }, 60_000)) {
+		if m.Admit(whole("second"), m.arrivedAnd(func(r session.Record) { second = r }, 60_000), false) {
 			t.Error("it was admitted over the limit")
 		}
 		second.Body.Release()
@@ -440,6 +440,33 @@ func TestArrive_ThereIsNoRoom(t *testing.T) {
 		third := m.arrived(text(1, 60_000), 9)
 		m.admit("third", third)
 		m.Own(whole("third"), third)
+	})
+}
+
+func TestArrive_WhatIsWantedMayGoAnEighthAboveTheLimit(t *testing.T) {
+	mesh(t, session.Options{MaxMemory: 100_000}, func(m *meshed) {
+		arrive := func(id string, size int, wanted bool) bool {
+			r := m.arrived(text(1, size), 9)
+			defer r.Body.Release()
+			if !m.Admit(whole(id), r, wanted) {
+				return false
+			}
+			m.Own(whole(id), r)
+			return true
+		}
+		if !arrive("first", 90_000, false) {
+			t.Fatal("there is no room")
+		}
+		if arrive("drained", 12_000, false) {
+			t.Error("what nobody waits for was admitted over the limit")
+		}
+		if !arrive("wanted", 12_000, true) {
+			t.Error("what somebody waits for was refused within an eighth above the limit")
+		}
+		if arrive("more", 12_000, true) {
+			t.Error("it was admitted more than an eighth above the limit")
+		}
+		m.is("a new one", m.create("new", grant(1)), answer{Outcome: session.Full})
 	})
 }
 

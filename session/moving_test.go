@@ -61,7 +61,7 @@ func (c *cluster) move(id string, from, to *meshed, random *rand.Rand) {
 	r := l.Record
 	r.Epoch++
 	r.Body = to.body(string(l.Record.Body.Bytes())).Stored()
-	admitted := to.Admit(whole(id), r)
+	admitted := to.Admit(whole(id), r, false)
 	r.Body.Release()
 	switch {
 	case !admitted:
@@ -272,7 +272,7 @@ func TestMoving_FencesUnderWay(t *testing.T) {
 			switch l := m.Look(k); l.Place {
 			case session.Absent:
 				r := session.Record{Epoch: epoch, Cookie: 1, Timeout: 20, TimeLeft: time.Minute, Body: m.body(counter(1, 10)).Stored()}
-				m.Admit(k, r)
+				m.Admit(k, r, false)
 				r.Body.Release()
 				m.Keep(k, r)
 			case session.Copied:

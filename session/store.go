@@ -339,7 +339,7 @@ func (a *access) create(k Key, hash uint64, c Change) Reply {
 	if a.copied || !a.allows(c.Grant) {
 		return Reply{Outcome: NotFound}
 	}
-	if !a.store.hasRoom(c.Body.Size()) {
+	if !a.store.hasRoom(c.Body.Size(), a.store.o.MaxMemory) {
 		a.counts.refused++
 		return Reply{Outcome: Full}
 	}
@@ -362,9 +362,8 @@ func (a *access) create(k Key, hash uint64, c Change) Reply {
 	return Reply{}
 }
 
-// hasRoom says whether one more session may be stored, with a body that takes so many bytes.
-func (st *Store) hasRoom(body int) bool {
-	limit := st.o.MaxMemory
+// hasRoom says whether one more session may be stored within a limit, with a body that takes so many bytes.
+func (st *Store) hasRoom(body int, limit int64) bool {
 	return limit <= 0 || st.used.Load()+st.apps.bytes.Load()+int64(entrySize+body) <= limit
 }
 

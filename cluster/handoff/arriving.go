@@ -57,7 +57,7 @@ func (m *Machine) objection(a *affair, from NodeID, p Push) Refusal {
 		return NotNow
 	case m.draining != nil && len(a.waiting) == 0:
 		return Draining // but what was asked for here is taken, to be served and handed on
-	case m.arriving >= m.o.MaxArriving, !m.sessions.Admit(p.Key, p.Record):
+	case m.arriving >= m.o.MaxArriving, !m.sessions.Admit(p.Key, p.Record, len(a.waiting) > 0):
 		return Full
 	}
 	return 0

@@ -25,9 +25,9 @@ type Sessions interface {
 	// Forget drops a session that is leaving for the ticket. The operations waiting for it, and other Leaves, learn that it is gone.
 	Forget(Key, Ticket)
 
-	// Admit says whether there is room for a session that has arrived, and if so takes the record's body over, until one of the
+	// Admit says whether there is room for a session that has arrived, with more willingness if a request waits for it here, and if so takes the record's body over, until one of the
 	// following three is called.
-	Admit(Key, Record) bool
+	Admit(k Key, r Record, wanted bool) bool
 	// Own makes an admitted session owned, in place of a copy if there is one.
 	Own(Key, Record)
 	// Keep makes it a copy, in place of another if there is one.

@@ -345,7 +345,9 @@ func (s *store) Forget(k handoff.Key, t handoff.Ticket) {
 	}
 }
 
-func (s *store) Admit(handoff.Key, handoff.Record) bool { return s.w.calm || !s.w.chance(s.w.p.drop/5) }
+func (s *store) Admit(handoff.Key, handoff.Record, bool) bool {
+	return s.w.calm || !s.w.chance(s.w.p.drop/5)
+}
 
 func (s *store) Own(k handoff.Key, r handoff.Record)  { s.place(k, r, handoff.Owned) }
 func (s *store) Keep(k handoff.Key, r handoff.Record) { s.place(k, r, handoff.Copied) }

@@ -355,7 +355,7 @@ func (h *shelf) Forget(k handoff.Key, t handoff.Ticket) {
 	}
 }
 
-func (h *shelf) Admit(handoff.Key, handoff.Record) bool { return !h.full }
+func (h *shelf) Admit(handoff.Key, handoff.Record, bool) bool { return !h.full }
 func (h *shelf) Own(k handoff.Key, r handoff.Record) {
 	h.kept[k] = &kept{state: handoff.Owned, rec: r, at: *h.now}
 }
