@@ -179,6 +179,21 @@ func (f *fields) known() (m Known) {
 	return m
 }
 
+func (m Report) append(b []byte) []byte {
+	b = appendU32(b, uint32(len(m.Body)))
+	return append(b, m.Body...)
+}
+
+func (f *fields) report() (m Report) {
+	n := f.u32()
+	f.check(n <= MaxReport)
+	if f.bad {
+		return m
+	}
+	m.Body = append(m.Body, f.take(int(n))...)
+	return m
+}
+
 // magic tells a Hello from whatever else might come to a node's port.
 const magic = "statemesh"
 
@@ -219,6 +234,23 @@ func (m Ping) append(b []byte) []byte { return appendU64(b, m.N) }
 
 func (f *fields) ping() (m Ping) {
 	m.N = f.u64()
+	return m
+}
+
+// A Pong without a clock is what it was before there were clocks in it.
+func (m Pong) append(b []byte) []byte {
+	b = appendU64(b, m.N)
+	if m.Clock == 0 {
+		return b
+	}
+	return appendU64(b, uint64(m.Clock))
+}
+
+func (f *fields) pong() (m Pong) {
+	m.N = f.u64()
+	if len(f.rest) > 0 {
+		m.Clock = int64(f.u64())
+	}
 	return m
 }
 

@@ -12,7 +12,7 @@
 //	                                            or  Denied versions, why; and the connection ends
 //	Find, Reply, Push, ...                    ────▶
 //	Ping  7                                   ────▶
-//	       ◀──────────────────────────────────────  Pong   7
+//	       ◀──────────────────────────────────────  Pong   7, the time
 //
 // Nothing is sent before the greeting is answered. A node has at most one connection per lane to another: when a new one is greeted, what is still on its
 // way in an older one, which has a lesser generation, is ignored.
@@ -43,27 +43,28 @@
 //	Heard     as Claims
 //	Know      8B version | 4B count | count times: name
 //	Known     8B version
+//	Report    4B length, up to 262144 | bytes
 //	Hello     9B "statemesh" | 2B min | 2B max | 1B lane | 8B generation | name I | name you
 //	Denied    9B "statemesh" | 2B min | 2B max | 2B length, why
 //	Ping      8B number
-//	Pong      8B number
+//	Pong      8B number | 8B the time, in nanoseconds since 1970
 //
 //	key       2B length, 1 to 16384 | bytes
 //	name      1B length | bytes
 //
-// Times are durations in nanoseconds; there are no dates, for two nodes' clocks need not agree. All numbers are unsigned but cookies, timeouts
-// and durations.
+// Times are durations in nanoseconds. The one date is in a Pong, for two nodes' clocks need not agree: it shows operators how far apart they
+// are. All numbers are unsigned but cookies, timeouts, durations and that date.
 //
 // # What may change
 //
-// Old and new nodes run side by side. Fields are appended: whoever does not know one ignores the bytes, and one that is missing means zero (there
-// are none yet; those above are all required). Kinds, and the numbers of Says and Refusal, are appended too: a frame of an unknown
+// Old and new nodes run side by side. Fields are appended: whoever does not know one ignores the bytes, and one that is missing means zero
+// (there is one, the time in a Pong; the others above are all required). Kinds, and the numbers of Says and Refusal, are appended too: a frame of an unknown
 // kind is skipped. Whatever cannot be said so takes a new version: a node says in its Hello which versions it speaks, and two that share none part with
 // an explanation. Hello and Denied look the same in every version.
 //
 // # Limits
 //
-// A frame has at most MaxFrame bytes, or MaxLong if it is a Claims, Heard or Know; a body less than 2 GiB. A Reader looks at the length before it takes
+// A frame has at most MaxFrame bytes, or MaxLong if it is a Claims, Heard or Know, and a Report MaxReport more; a body less than 2 GiB. A Reader looks at the length before it takes
 // memory, and takes more for a long one only as it arrives.
 //
 // # How to read it

@@ -9,7 +9,7 @@ import (
 
 const (
 	// MaxFrame is the most bytes of a frame, the length's own included; but a Claims, Heard or Know may have MaxLong, which is enough for 256
-	// claims with the longest keys.
+	// claims with the longest keys, and a Report as many as its body takes.
 	MaxFrame = 64 << 10
 	MaxLong  = 5 << 20
 	// MaxBody is the most bytes of a session.
@@ -18,6 +18,8 @@ const (
 	MaxKey = 16 << 10
 	// MaxName is the most bytes of a node's name.
 	MaxName = 255
+	// MaxReport is the most bytes of a Report's body.
+	MaxReport = 256 << 10
 	// MaxWhy is the most bytes of a Denied's explanation; more are cut off.
 	MaxWhy = 1 << 10
 
@@ -75,6 +77,9 @@ func Append(dst []byte, m Message) []byte {
 		dst = m.append(dst)
 	case Known:
 		dst = m.append(dst)
+	case Report:
+		ok = len(m.Body) <= MaxReport
+		dst = m.append(dst)
 	case Hello:
 		ok = len(m.Self) <= MaxName && len(m.To) <= MaxName
 		dst = m.append(dst)
@@ -84,7 +89,7 @@ func Append(dst []byte, m Message) []byte {
 	case Ping:
 		dst = m.append(dst)
 	case Pong:
-		dst = Ping(m).append(dst)
+		dst = m.append(dst)
 	default:
 		ok = false
 	}
@@ -112,6 +117,8 @@ func maxSize(k Kind) int {
 	switch {
 	case k == KindClaims, k == KindHeard, k == KindKnow, !k.known():
 		return MaxLong
+	case k == KindReport:
+		return MaxReport + MaxFrame // and what newer versions append
 	}
 	return MaxFrame
 }
@@ -171,6 +178,8 @@ func (f *fields) message(k Kind) (Message, error) {
 		return f.end(k, f.know())
 	case KindKnown:
 		return f.end(k, f.known())
+	case KindReport:
+		return f.end(k, f.report())
 	case KindHello:
 		return f.end(k, f.hello())
 	case KindDenied:
@@ -178,7 +187,7 @@ func (f *fields) message(k Kind) (Message, error) {
 	case KindPing:
 		return f.end(k, f.ping())
 	case KindPong:
-		return f.end(k, Pong(f.ping()))
+		return f.end(k, f.pong())
 	}
 	return nil, ErrUnknown
 }

@@ -7,6 +7,7 @@ import (
 	"math"
 	"reflect"
 	"runtime/metrics"
+	"slices"
 	"testing"
 	"time"
 
@@ -42,7 +43,7 @@ var (
 	messages = rapid.Custom(func(t *rapid.T) peer.Message {
 		key := keys.Draw(t, "key")
 		n := rapid.Uint64()
-		switch k := peer.Kind(rapid.IntRange(int(peer.KindFind), int(peer.KindKnown)).Draw(t, "kind")); k {
+		switch k := peer.Kind(rapid.IntRange(int(peer.KindFind), int(peer.KindReport)).Draw(t, "kind")); k {
 		case peer.KindFind:
 			return peer.Find{
 				Key: key, Round: n.Draw(t, "round"), Ask: rapid.Uint32().Draw(t, "ask"), Create: rapid.Bool().Draw(t, "create"),
@@ -77,6 +78,8 @@ var (
 			return peer.Know{Version: n.Draw(t, "version"), Members: noneIfEmpty(rapid.SliceOfN(nodes, 0, 30).Draw(t, "members"))}
 		case peer.KindKnown:
 			return peer.Known{Version: n.Draw(t, "version")}
+		case peer.KindReport:
+			return peer.Report{Body: noneIfEmpty(rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(t, "body"))}
 		default:
 			panic(fmt.Sprintf("no generator for %v", k))
 		}
@@ -151,7 +154,7 @@ func (p *pieces) Read(b []byte) (int, error) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, g := range golden {
+	for _, g := range slices.Concat(golden, older) {
 		f.Add(unhex(f, g.bytes))
 	}
 	f.Fuzz(func(t *testing.T, frame []byte) {

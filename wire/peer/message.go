@@ -69,6 +69,7 @@ const (
 	KindHeard
 	KindKnow
 	KindKnown
+	KindReport
 )
 
 // These are the connection's own. Numbers are only ever appended.
@@ -82,7 +83,8 @@ const (
 var kindNames = [256]string{
 	KindFind: "Find", KindReply: "Reply", KindPush: "Push", KindAck: "Ack", KindRefuse: "Refuse", KindCommit: "Commit", KindAbort: "Abort",
 	KindConfirm: "Confirm", KindNoRecord: "NoRecord", KindClaims: "Claims", KindHeard: "Heard", KindKnow: "Know", KindKnown: "Known",
-	KindHello: "Hello", KindDenied: "Denied", KindPing: "Ping", KindPong: "Pong",
+	KindReport: "Report",
+	KindHello:  "Hello", KindDenied: "Denied", KindPing: "Ping", KindPong: "Pong",
 }
 
 func (k Kind) String() string {
@@ -255,6 +257,10 @@ type Know struct {
 // Known says yes. There is no saying no: the question is repeated.
 type Known struct{ Version uint64 }
 
+// Report is what a member tells every other of itself, now and then: for operators, in the service's own words. Nothing depends on it, and a later one
+// replaces it.
+type Report struct{ Body []byte }
+
 // Hello is the first frame of a connection, both ways.
 type Hello struct {
 	Speaks     Versions
@@ -312,7 +318,12 @@ func (l Lane) String() string {
 type Ping struct{ N uint64 }
 
 // Pong repeats the Ping's number.
-type Pong struct{ N uint64 }
+type Pong struct {
+	N uint64
+	// Clock is what time it is where the Pong comes from, in nanoseconds since 1970; 0 if it does not say. For operators, whose logs of two
+	// nodes should fit together: nothing depends on it.
+	Clock int64
+}
 
 func (Find) Kind() Kind     { return KindFind }
 func (Reply) Kind() Kind    { return KindReply }
@@ -327,6 +338,7 @@ func (Claims) Kind() Kind   { return KindClaims }
 func (Heard) Kind() Kind    { return KindHeard }
 func (Know) Kind() Kind     { return KindKnow }
 func (Known) Kind() Kind    { return KindKnown }
+func (Report) Kind() Kind   { return KindReport }
 func (Hello) Kind() Kind    { return KindHello }
 func (Denied) Kind() Kind   { return KindDenied }
 func (Ping) Kind() Kind     { return KindPing }

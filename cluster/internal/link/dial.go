@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,8 @@ type outgoing struct {
 	probes   uint64
 	answered uint64
 	asked    time.Time
+	clock    time.Time     // what Options.Clock said then
+	ahead    ahead         // of the other end's
 	patience time.Duration // with the probe that is not answered yet
 }
 
@@ -38,7 +41,7 @@ func (t *Transport) dial(l *lane) (*outgoing, error) {
 	}
 	ctx, cancel := context.WithTimeout(l.ctx, t.o.HandshakeTimeout)
 	defer cancel()
-	raw, err := t.o.Dial(ctx, addr)
+	raw, err := t.connect(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +60,18 @@ func (t *Transport) dial(l *lane) (*outgoing, error) {
 	}
 	t.lanes.Go(func() { c.listen(answers) })
 	return c, nil
+}
+
+// connect waits for less than a greeting may take: who does not accept within two seconds is behind a firewall, or down, and there is no reason to
+// wait for the third time that the system asks.
+func (t *Transport) connect(ctx context.Context, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.o.DialTimeout)
+	defer cancel()
+	c, err := t.o.Dial(ctx, addr)
+	if err != nil && ctx.Err() == context.DeadlineExceeded {
+		return nil, fmt.Errorf("no answer within %v: %w", t.o.DialTimeout, err)
+	}
+	return c, err
 }
 
 // greet is the dialer's half of the greeting. The caller ends it when it takes too long.
@@ -120,7 +135,11 @@ func (c *outgoing) listen(answers *peer.Reader) {
 		c.mu.Lock()
 		if pong.N == c.probes && pong.N != c.answered {
 			c.answered = pong.N
-			c.roundTrip.Store(int64(time.Since(c.asked)))
+			took := time.Since(c.asked)
+			c.roundTrip.Store(int64(took))
+			if pong.Clock != 0 {
+				c.ahead.add(c.clock, took, pong.Clock)
+			}
 		}
 		c.mu.Unlock()
 	}
@@ -138,13 +157,30 @@ func (c *outgoing) probe() (again time.Duration, err error) {
 		return min(c.o.PingEvery, patience-waited), nil
 	}
 	c.probes++
-	c.asked = time.Now()
+	c.asked, c.clock = time.Now(), c.o.Clock()
 	c.patience = c.o.DeadAfter + time.Duration(min(c.sent, maxUnderWay))*time.Second/slowest
 	c.sent = 0
 	c.frame = peer.Append(c.frame[:0], peer.Ping{N: c.probes})
 	c.mu.Unlock()
 	_, err = c.write(c.frame)
 	return c.o.PingEvery, err
+}
+
+// overdue is how long an answer has not come; 0 as long as that need not mean anything. Who looks at it is told sooner than the connection is given up.
+func (c *outgoing) overdue() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if waited := time.Since(c.asked); c.probes != c.answered && waited >= c.patience-c.o.PingEvery {
+		return waited
+	}
+	return 0
+}
+
+// clockAhead is how far the other end's clock is ahead of this node's.
+func (c *outgoing) clockAhead() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ahead.median()
 }
 
 const (

@@ -100,7 +100,7 @@ func (t *Transport) serve(in *inbound) error {
 		}
 		switch m := m.(type) {
 		case peer.Ping:
-			pong = peer.Append(pong[:0], peer.Pong(m))
+			pong = peer.Append(pong[:0], peer.Pong{N: m.N, Clock: t.o.Clock().UnixNano()})
 			if _, err := in.write(pong); err != nil {
 				return err
 			}

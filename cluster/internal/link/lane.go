@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -24,6 +25,7 @@ type lane struct {
 	mu       sync.Mutex // guards what follows; held for moments only
 	line     []*parcel  // what waits
 	queued   int        // its bytes
+	news     []byte     // what Tell was given last, not sent yet; nil if there is none, or no conn
 	sending  pushed     // the session on its way in the bulk lane
 	merged   int        // how often that was sent again meanwhile
 	down     bool       // there is no connection, and it is not time to try again yet: nothing is put in line
@@ -300,9 +302,9 @@ func (l *lane) needed() bool {
 // steady is how long a connection must have lasted for the next one to be dialed at once.
 const steady = time.Second
 
-// backoff is the pause after a number of failures: 50 ms at first, 2 s at most, and a little chance, so that nodes do not dial in step.
+// backoff is the pause after a number of failures: 50 ms at first, 1 s at most, and a little chance, so that nodes do not dial in step.
 func backoff(tries int) time.Duration {
-	d := min(50*time.Millisecond<<min(tries, 6), 2*time.Second)
+	d := min(50*time.Millisecond<<min(tries, 6), time.Second)
 	return d*3/4 + rand.N(d/2)
 }
 
@@ -334,6 +336,7 @@ func (l *lane) closed(c *outgoing, err error) {
 	<-c.broken
 	l.mu.Lock()
 	l.conn, l.since = nil, time.Now()
+	l.news = nil
 	if err != nil {
 		l.lastErr = err
 	}
@@ -402,6 +405,9 @@ func (l *lane) serve(c *outgoing) error {
 			return c.err
 		default:
 		}
+		if err := l.sendNews(c); err != nil {
+			return err
+		}
 		if p := l.take(); p != nil {
 			fate, err := c.send(p)
 			l.gone(p, fate)
@@ -463,7 +469,12 @@ func (l *lane) status(s *PeerStatus) {
 	if l.lastErr != nil {
 		s.LastError = l.lastErr.Error()
 	}
-	if l.conn != nil {
-		s.RoundTrip = time.Duration(l.conn.roundTrip.Load())
+	if l.conn == nil {
+		return
+	}
+	s.RoundTrip = time.Duration(l.conn.roundTrip.Load())
+	s.Ahead = l.conn.clockAhead()
+	if waited := l.conn.overdue(); waited > 0 {
+		s.Connected, s.LastError = false, fmt.Sprintf("it has not answered a probe for %v", waited.Round(100*time.Millisecond))
 	}
 }

@@ -55,10 +55,15 @@ type Options struct {
 	// MaxBulk is the same for the bulk lane, where they are not copied but held in the store. A single session may be larger. Default 256 MiB.
 	MaxBulk int
 
+	// Clock is what time it is, for other nodes to compare theirs with. Default time.Now.
+	Clock func() time.Time
+
 	// MaxHandshakes may be under way at a time, from one address no more than MaxHandshakesPerAddress. Default 64 and 16.
 	MaxHandshakes, MaxHandshakesPerAddress int
 	// MaxSilent connections may be open that have not sent a byte yet; the oldest is closed for a newer one. Default 1024.
 	MaxSilent int
+	// DialTimeout is how long another node may take to accept a connection. Default 2s: that it does not is to be seen soon, and tried again.
+	DialTimeout time.Duration
 	// HandshakeTimeout is how long a connection may take until both ends have greeted each other. Default 5s.
 	HandshakeTimeout time.Duration
 	// WriteTimeout is how long 64 KiB may take to be sent. Default 5s.
@@ -120,6 +125,9 @@ func (o *Options) setDefaults() error {
 	if o.Undelivered == nil {
 		o.Undelivered = func(peer.NodeID, peer.Push) {}
 	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
 	if o.Speaks == (peer.Versions{}) {
 		o.Speaks = peer.Spoken
 	}
@@ -129,6 +137,7 @@ func (o *Options) setDefaults() error {
 	o.MaxHandshakes = orDefault(o.MaxHandshakes, 64)
 	o.MaxHandshakesPerAddress = orDefault(o.MaxHandshakesPerAddress, 16)
 	o.MaxSilent = orDefault(o.MaxSilent, 1024)
+	o.DialTimeout = orDefault(o.DialTimeout, 2*time.Second)
 	o.HandshakeTimeout = orDefault(o.HandshakeTimeout, 5*time.Second)
 	o.WriteTimeout = orDefault(o.WriteTimeout, 5*time.Second)
 	o.PingEvery = orDefault(o.PingEvery, time.Second)

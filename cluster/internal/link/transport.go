@@ -228,11 +228,12 @@ const farewell = time.Second
 type PeerStatus struct {
 	ID        peer.NodeID
 	Addr      string        // as last dialed
-	Connected bool          // messages go to it
-	Since     time.Time     // of Connected
+	Connected bool          // messages go to it, and it answers
+	Since     time.Time     // of the connection's being there, or not
 	Inbound   bool          // it has a connection to this node
 	LastError string        // why it is not connected, or was not the last time
 	RoundTrip time.Duration // of the last probe
+	Ahead     time.Duration // of its clock, against this node's; 0 if there was no probe yet, or it does not say
 	Queued    int           // bytes in line
 
 	MessagesOut, BytesOut uint64
