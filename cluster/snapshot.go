@@ -14,7 +14,8 @@ import (
 )
 
 // openSnapshot takes in what the last run left. In a cluster these are mere copies, of which the others may know better; alone they are this
-// node's. It is called before the machine runs. A file that cannot be read is left alone, and the node starts without it.
+// node's. It is called before the machine runs. A file that cannot be read is left alone, and the node starts without it; one that there is no
+// memory for is, too, but then the node does not start: with a higher limit it could.
 func (n *Node) openSnapshot() error {
 	if n.o.SnapshotDir == "" {
 		return nil
@@ -26,7 +27,8 @@ func (n *Node) openSnapshot() error {
 	for _, file := range n.dir.Swept {
 		n.log.Warn("removed what an earlier run had left half-done: those sessions are gone", "file", file)
 	}
-	r, err := n.dir.Open(n.snapshotSecrets()...)
+	need := n.o.Store.Reckon()
+	r, err := n.dir.Open(func(key []byte, size int) { need.Add(string(key), size) }, n.snapshotSecrets()...)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -35,6 +37,10 @@ func (n *Node) openSnapshot() error {
 		return nil
 	}
 	defer r.Close()
+	if !need.Fits() {
+		return fmt.Errorf("the sessions in %s need %.1f MB, and max_memory is %.1f MB: raise it, or, if they may be lost, remove the file",
+			n.dir.File(), float64(need.Bytes())/1e6, float64(n.o.Store.Stats().MaxMemory)/1e6)
+	}
 	if err := r.Consume(); err != nil {
 		return err
 	}

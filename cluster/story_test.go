@@ -497,6 +497,34 @@ func TestSnapshot_LastNodeAndItsNextStart(t *testing.T) {
 	})
 }
 
+// More than the next start has room for is not thrown away: it says so, and does not start.
+func TestSnapshot_LargerThanTheMemory(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		dir := t.TempDir()
+		keep := func(o *Options) { o.SnapshotDir = dir }
+		f := newFarm(t, 20, 0)
+		f.start("a", keep)
+		f.meet()
+		us := f.users(1000, "a")
+		a := f.node("a")
+		if sessions, _, err := a.Snapshot(t.Context()); err != nil || sessions != 1000 {
+			t.Fatalf("snapshot: %d sessions, %v; want 1000", sessions, err)
+		}
+		f.remove(a)
+		a.stop()
+		f.memory = 100_000
+		for range 2 {
+			if _, err := f.try("a", keep); err == nil || !strings.Contains(err.Error(), "max_memory is 0.1 MB: raise it") {
+				t.Fatalf("start with too little memory: %v, want it to ask for more", err)
+			}
+		}
+		f.memory = 0
+		f.start("a", keep)
+		f.meet()
+		f.count(us)
+	})
+}
+
 // A crash takes what the node had, and nobody has to wait for long.
 func TestCrash_LosesOnlyItsOwn(t *testing.T) {
 	inBubble(t, func(t *testing.T) {

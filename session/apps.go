@@ -17,6 +17,9 @@ type app struct {
 // appCost is about what an application costs beyond its prefix's bytes.
 const appCost = 200
 
+// appBytes is what one takes whose prefix is so long.
+func appBytes(prefix int) int64 { return int64(2*prefix + appCost) }
+
 // apps gives each application prefix a number. Looking a number up takes no lock; sessions come and go under mu.
 type apps struct {
 	seed maphash.Seed
@@ -52,7 +55,7 @@ func (a *apps) add(prefix []byte) uint32 {
 	p := bytes.Clone(prefix)
 	(*a.all.Load())[n].Store(&app{prefix: p, hash: maphash.Bytes(a.seed, p), refs: 1})
 	a.byName[string(p)] = n
-	a.bytes.Add(int64(2*len(p) + appCost))
+	a.bytes.Add(appBytes(len(p)))
 	return n
 }
 
@@ -85,7 +88,7 @@ func (a *apps) drop(n uint32) {
 	delete(a.byName, string(p.prefix))
 	(*a.all.Load())[n].Store(nil)
 	a.free = append(a.free, n)
-	a.bytes.Add(-int64(2*len(p.prefix) + appCost))
+	a.bytes.Add(-appBytes(len(p.prefix)))
 }
 
 // count is the number of applications that have sessions.

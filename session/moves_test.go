@@ -3,6 +3,7 @@ package session_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -468,6 +469,45 @@ func TestArrive_WhatIsWantedMayGoAnEighthAboveTheLimit(t *testing.T) {
 		}
 		m.is("a new one", m.create("new", grant(1)), answer{Outcome: session.Full})
 	})
+}
+
+// What is reckoned is what is used in the end, to the byte, and all of it is admitted when it fits.
+func TestReckon_IsWhatSessionsTake(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		limit int64
+		fits  bool
+	}{{0, true}, {10_000_000, true}, {2_000_000, false}} {
+		m := join(t, session.Options{MaxMemory: tc.limit})
+		sizes := []int{1, 20, 63, 64, 500, 7_000, 65_536, 200_000, 1_000_000, 1_100_000}
+		sum := m.Reckon()
+		keyOf := func(i int) string {
+			if i%2 == 0 {
+				return whole(strings.Repeat("long", 20) + fmt.Sprint(i))
+			}
+			return fmt.Sprintf("/LM/W3SVC/%d/ROOT(abc)/short", i)
+		}
+		for i, size := range sizes {
+			sum.Add(keyOf(i), size)
+		}
+		if got := sum.Fits(); got != tc.fits {
+			t.Errorf("%d bytes within a limit of %d: got %v", sum.Bytes(), tc.limit, got)
+		}
+		if !tc.fits {
+			continue
+		}
+		for i, size := range sizes {
+			r := m.arrived(text(i, size), 9)
+			if !m.Admit(keyOf(i), r, true) {
+				t.Fatalf("there is no room for the one of %d bytes", size)
+			}
+			m.Own(keyOf(i), r)
+			r.Body.Release()
+		}
+		if got := m.Stats().UsedBytes; got != sum.Bytes() {
+			t.Errorf("%d bytes were reckoned, %d are used", sum.Bytes(), got)
+		}
+	}
 }
 
 func (m *meshed) arrivedAnd(keep func(session.Record), size int) session.Record {

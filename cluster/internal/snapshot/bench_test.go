@@ -41,7 +41,7 @@ func BenchmarkRead(b *testing.B) {
 			b.StopTimer()
 			writeN(b, d, r, body, n)
 			b.StartTimer()
-			s, err := d.Open(secret)
+			s, err := d.Open(nil, secret)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -82,7 +82,7 @@ func writeN(b *testing.B, d *Dir, r *Record, body []byte, n int) {
 }
 
 func drop(b *testing.B, d *Dir) {
-	s, err := d.Open(secret)
+	s, err := d.Open(nil, secret)
 	if err != nil {
 		b.Fatal(err)
 	}

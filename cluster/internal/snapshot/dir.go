@@ -83,6 +83,9 @@ func (d *Dir) Close() error {
 	return d.lock.Close()
 }
 
+// File is where the folder's snapshot is, if there is one.
+func (d *Dir) File() string { return d.file(fileName) }
+
 func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
 
 // ownSecret reads the secret of a node that has no cluster key.

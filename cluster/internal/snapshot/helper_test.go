@@ -90,7 +90,7 @@ func (d *Dir) save(t testing.TB, secret []byte, all []entry) *Writer {
 
 // load reads a snapshot, all of it, and removes it.
 func (d *Dir) load(secrets ...[]byte) ([]entry, error) {
-	r, err := d.Open(secrets...)
+	r, err := d.Open(nil, secrets...)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ var (
 
 // Reader reads a snapshot. It is for one goroutine.
 //
-//	r, err := dir.Open(secrets...)       fs.ErrNotExist: there is none
+//	r, err := dir.Open(each, secrets...) fs.ErrNotExist: there is none
 //	defer r.Close()
 //	err = r.Consume()                    from now on it can be read once, by this Reader
 //	for { rec, err := r.Next(); ... io.ReadFull(r, body[:rec.Size]) }
@@ -40,20 +40,21 @@ type Reader struct {
 }
 
 // Open looks for a snapshot, written with one of the secrets or the folder's own key, and checks the whole of it: sessions come back all
-// or not at all. The file stays as it is.
-func (d *Dir) Open(secrets ...[]byte) (*Reader, error) {
+// or not at all. The file stays as it is. each, unless nil, is told of every session in it that has not expired: there may be no room for
+// them all.
+func (d *Dir) Open(each func(key []byte, size int), secrets ...[]byte) (*Reader, error) {
 	r := &Reader{dir: d, secrets: slices.Clip(secrets)}
 	if own, err := d.ownSecret(); err == nil {
 		r.secrets = append(r.secrets, own)
 	}
-	if err := r.check(); err != nil {
+	if err := r.check(each); err != nil {
 		return nil, fmt.Errorf("read snapshot %s: %w", d.file(fileName), err)
 	}
 	return r, nil
 }
 
 // check reads the file once through. It does not stay open, since Windows does not let an open file be renamed.
-func (r *Reader) check() error {
+func (r *Reader) check(each func(key []byte, size int)) error {
 	if err := r.open(fileName); err != nil {
 		return err
 	}
@@ -68,6 +69,9 @@ func (r *Reader) check() error {
 		}
 		r.Sessions++
 		r.Bytes += int64(rec.Size)
+		if each != nil && rec.TimeLeft > 0 {
+			each(rec.Key, rec.Size)
+		}
 	}
 }
 

@@ -38,7 +38,7 @@ func TestSnapshot_BringsEverySessionBack(t *testing.T) {
 					t.Fatal(err)
 				}
 				same(t, got, all)
-				if _, err := d.Open(secret); !isNone(err) {
+				if _, err := d.Open(nil, secret); !isNone(err) {
 					t.Errorf("opened again: %v; want that there is none", err)
 				}
 				if left := names(t, d.path); len(left) != 0 {
@@ -84,7 +84,7 @@ func TestSnapshot_BodiesMayBePassedOver(t *testing.T) {
 	d := inUse(t, t.TempDir())
 	all := sessions(50, 100_000)
 	d.save(t, secret, all)
-	r, err := d.Open(secret)
+	r, err := d.Open(nil, secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestOpen_ReadsWhatVersion1Wrote(t *testing.T) {
 	if err := os.WriteFile(d.file(fileName), file, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r, err := d.Open(secret)
+	r, err := d.Open(nil, secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func TestTimes_CountWhatPassedWhileNoNodeRan(t *testing.T) {
 				if _, err := w.Commit(); err != nil {
 					t.Fatal(err)
 				}
-				r, err := d.Open(secret)
+				r, err := d.Open(nil, secret)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -293,7 +293,7 @@ func TestOpen_RefusesWhatIsNotItsOwnAndLeavesItAlone(t *testing.T) {
 		if err := os.WriteFile(d.file(fileName), c.file, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.Open(secret); !errors.Is(err, c.want) || !strings.Contains(err.Error(), fileName) {
+		if _, err := d.Open(nil, secret); !errors.Is(err, c.want) || !strings.Contains(err.Error(), fileName) {
 			t.Errorf("%s: %v; want %v, and the file's name", c.name, err, c.want)
 		}
 		if left, err := os.ReadFile(d.file(fileName)); err != nil || !bytes.Equal(left, c.file) {
@@ -339,7 +339,7 @@ func TestOpen_MissesWholeChunksToo(t *testing.T) {
 		if err := os.WriteFile(d.file(fileName), file, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := d.Open(secret); bytes.Equal(file, good) != (err == nil) || err != nil && !errors.Is(err, ErrDamaged) {
+		if _, err := d.Open(nil, secret); bytes.Equal(file, good) != (err == nil) || err != nil && !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -351,7 +351,7 @@ func TestOpen_TriesEveryKey(t *testing.T) {
 	all := sessions(5, 100)
 	other := bytes.Repeat([]byte{7}, 32)
 	d.save(t, secret, all)
-	if _, err := d.Open(other); !errors.Is(err, ErrOtherKey) {
+	if _, err := d.Open(nil, other); !errors.Is(err, ErrOtherKey) {
 		t.Errorf("%v; want that the key is missing", err)
 	}
 	got, err := d.load(other, secret)

@@ -115,6 +115,14 @@ func (h *Heap) Drop(r Ref) {
 	}
 }
 
+// SizeOf is the Size of a slot for n bytes, all of them there.
+func (h *Heap) SizeOf(n int) int {
+	if n+headerSize > maxSlot {
+		return roundUp(n+headerSize, spanSize)
+	}
+	return h.classFor(n + headerSize).size
+}
+
 // Size is the number of bytes that the slot takes, its header included.
 func (h *Heap) Size(r Ref) int {
 	s := h.slabOf(r)
