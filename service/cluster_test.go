@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -583,59 +582,6 @@ func TestReloadKeys(t *testing.T) {
 	}
 	n.log.want(t, `[ERROR] service: the keys stay as they are: the key file cannot be used: file=cluster.key error="line 2 is no key"`, 1)
 	m.wantCalls(t, "start", "reload", "reload")
-}
-
-func TestGuards(t *testing.T) {
-	t.Parallel()
-	host, err := os.Hostname()
-	if err != nil {
-		t.Fatal(err)
-	}
-	read, change := service.Guards(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
-	for _, test := range []struct {
-		name               string
-		local, from, host  string
-		site, origin       string
-		mayRead, mayChange bool
-	}{
-		{name: "a command on this machine", local: "127.0.0.1:42480", from: "127.0.0.1:5", host: "127.0.0.1:42480", mayRead: true, mayChange: true},
-		{name: "by name", local: "127.0.0.1:42480", from: "127.0.0.1:5", host: "localhost:42480", mayRead: true, mayChange: true},
-		{name: "by the machine's name", local: "127.0.0.1:42480", from: "127.0.0.1:5", host: host + ":42480", mayRead: true, mayChange: true},
-		{name: "over IPv6", local: "[::1]:42480", from: "[::1]:5", host: "[::1]:42480", mayRead: true, mayChange: true},
-		{name: "a page whose name was made to point here", local: "127.0.0.1:42480", from: "127.0.0.1:5", host: "evil.example:42480"},
-		{name: "the same on an address of its own", local: "10.0.0.5:42480", from: "10.0.0.5:5", host: "evil.example:42480", mayRead: true},
-		{name: "this machine by its own address", local: "10.0.0.5:42480", from: "10.0.0.5:5", host: "10.0.0.5:42480", mayRead: true, mayChange: true},
-		{name: "another machine", local: "10.0.0.5:42480", from: "10.0.0.6:5", host: "10.0.0.5:42480", mayRead: true},
-		{name: "Prometheus by a name", local: "10.0.0.5:42480", from: "10.0.0.6:5", host: "web05.example:42480", mayRead: true},
-		{name: "a page of another origin", local: "127.0.0.1:42480", from: "127.0.0.1:5", host: "127.0.0.1:42480", site: "cross-site", mayRead: true},
-		{name: "the same in an old browser", local: "127.0.0.1:42480", from: "127.0.0.1:5", host: "127.0.0.1:42480", origin: "http://evil.example", mayRead: true},
-		{name: "our own page", local: "127.0.0.1:42480", from: "127.0.0.1:5", host: "127.0.0.1:42480", site: "same-origin", mayRead: true, mayChange: true},
-	} {
-		for method, guard := range map[string]http.Handler{"GET": read, "POST": change} {
-			r := httptest.NewRequest(method, "/", nil)
-			local, err := net.ResolveTCPAddr("tcp", test.local)
-			if err != nil {
-				t.Fatal(err)
-			}
-			r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(local)))
-			r.RemoteAddr, r.Host = test.from, test.host
-			if test.site != "" {
-				r.Header.Set("Sec-Fetch-Site", test.site)
-			}
-			if test.origin != "" {
-				r.Header.Set("Origin", test.origin)
-			}
-			rec := httptest.NewRecorder()
-			guard.ServeHTTP(rec, r)
-			want := http.StatusForbidden
-			if method == "GET" && test.mayRead || method == "POST" && test.mayChange {
-				want = http.StatusOK
-			}
-			if rec.Code != want {
-				t.Errorf("%s, %s: got %d %s, want %d", test.name, method, rec.Code, rec.Body, want)
-			}
-		}
-	}
 }
 
 func TestMetrics_OfACluster(t *testing.T) {

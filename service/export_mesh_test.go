@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"statemesh/cluster"
@@ -35,6 +34,3 @@ func (s *Service) StartMesh(ctx context.Context) error {
 
 // Fetched counts a query that was answered.
 func (s *Service) Fetched(a cluster.Answer, took time.Duration) { s.metrics.fetched(a, took) }
-
-// Guards are those of the API, around h.
-func Guards(h http.HandlerFunc) (read, change http.Handler) { return readGuard(h), changeGuard(h) }

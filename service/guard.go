@@ -1,64 +1,209 @@
 package service
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
 )
 
-// Who may ask the API. The status address has no passwords, and by default listens to this machine only; but a browser runs on this machine,
-// too, and any page that it shows can have it send requests here.
-//
-//   - To read, a request that came over loopback must name this machine in its Host header. A page from elsewhere whose name was made to
-//     point here (DNS rebinding) names itself.
-//   - To change something it must name this machine in any case, come from it, and not be sent by a page of another origin.
+// Access is who may ask the status address for what. Its zero value: whoever can connect may read, and this machine may change things.
+type Access struct {
+	AllowedHosts   []string // names by which it may be asked besides this machine's own; "*.example.com" stands for all below. Default none
+	Username       string   // lets in who shows it with the password; needs PasswordFile. Default "": nobody is asked
+	PasswordFile   string   // one line. Default ""
+	TokenFile      string   // one line: lets in who shows it. Default ""
+	AdminTokenFile string   // one line: asked of whoever changes something, and lets in to read as well. Default "": only this machine may
+	CertFile       string   // PEM: it then speaks HTTPS. Default ""
+	KeyFile        string   // PEM, of that certificate. Default ""
+}
 
-func readGuard(h http.HandlerFunc) http.Handler {
+// guard decides on every request to the status address but the probes', before anything else looks at it:
+//
+//	              nothing set          a password or a token    an administrator's token
+//	to read       whoever connects     who shows one            who shows one of the three, if any of the former two is set
+//	to change     this machine         this machine, with one   who shows it
+//
+// To read is GET and HEAD. A token is shown as "Authorization: Bearer", or, for web browsers, as a password with any name.
+//
+// Two things hold in any case, since a web browser on a machine that may ask sends what any page in it wants sent:
+//
+//   - The Host header must name this machine. A page from elsewhere whose name was made to point here (DNS rebinding) names itself. Who shows
+//     a token by Bearer is no such page.
+//   - What changes something must not be sent by a page of another origin.
+type guard struct {
+	hosts    []string // in small letters
+	username string
+	password secret
+	token    secret
+	admin    secret
+	origins  *http.CrossOriginProtection
+	cert     *certificate // nil: plain HTTP
+	notice   *notice
+	count    func(reason string)
+}
+
+// newGuard reads the files that it needs.
+func newGuard(a Access, log hclog.Logger, count func(string)) (*guard, error) {
+	g := &guard{
+		username: a.Username, origins: http.NewCrossOriginProtection(), notice: &notice{log: log, interval: time.Minute}, count: count,
+	}
+	for _, h := range a.AllowedHosts {
+		g.hosts = append(g.hosts, strings.ToLower(h))
+	}
+	var errs []error
+	if (a.Username == "") != (a.PasswordFile == "") {
+		errs = append(errs, errors.New("username and password_file belong together"))
+	}
+	for _, f := range []struct {
+		name, path string
+		to         *secret
+	}{{"password_file", a.PasswordFile, &g.password}, {"token_file", a.TokenFile, &g.token}, {"admin_token_file", a.AdminTokenFile, &g.admin}} {
+		if f.path == "" {
+			continue
+		}
+		text, err := ReadSecret(f.path)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.name, err))
+			continue
+		}
+		if warning := exposed(f.path); warning != "" {
+			log.Warn(warning, "file", f.path)
+		}
+		*f.to = newSecret(text)
+	}
+	for _, other := range []secret{g.token, g.password} {
+		if g.admin.set && other == g.admin {
+			errs = append(errs, errors.New("admin_token_file: the same as token_file or password_file, so that whoever may read may change things, too"))
+		}
+	}
+	if a.CertFile != "" || a.KeyFile != "" {
+		cert, err := newCertificate(a.CertFile, a.KeyFile, log)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		g.cert = cert
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("status address: %w", err)
+	}
+	return g, nil
+}
+
+// refusal is why somebody may not, for the answer and the figures.
+type refusal struct {
+	status int
+	reason string // one of refusals
+	text   string
+}
+
+// refusals are the reasons, as the metric has them.
+var refusals = []string{"host", "origin", "credentials", "machine"}
+
+// wrap puts the guard before h.
+func (g *guard) wrap(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isLoopback(localAddr(r)) && !namesThisMachine(r.Host) {
-			refuse(w, http.StatusForbidden, notByThisName)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if why := g.judge(r); why != nil {
+			g.refuse(w, r, why)
 			return
 		}
-		h(w, r)
+		h.ServeHTTP(w, r)
 	})
 }
 
-func changeGuard(h http.HandlerFunc) http.Handler {
-	fromThisMachine := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case !namesThisMachine(r.Host):
-			refuse(w, http.StatusForbidden, notByThisName)
-		case !isFromThisMachine(r):
-			refuse(w, http.StatusForbidden, "only this machine may ask for that: run the command there")
-		default:
-			h(w, r)
+// judge is nil if the request may pass.
+func (g *guard) judge(r *http.Request) *refusal {
+	if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
+		return nil // probes of load balancers, which tell nothing
+	}
+	who, byToken := g.identify(r)
+	if !byToken && !g.mayBeCalled(r.Host) {
+		return &refusal{http.StatusForbidden, "host", "ask for this machine by its address, by its host name or as localhost; " +
+			"for another name, put it into allowed_hosts of the status block"}
+	}
+	changes := r.Method != http.MethodGet && r.Method != http.MethodHead
+	if changes && g.origins.Check(r) != nil {
+		return &refusal{http.StatusForbidden, "origin", "a web page of another origin may not ask for that"}
+	}
+	switch {
+	case changes && g.admin.set:
+		if who != administrator {
+			return &refusal{http.StatusUnauthorized, "credentials", "that takes the administrator's token"}
 		}
-	})
-	protection := http.NewCrossOriginProtection()
-	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		refuse(w, http.StatusForbidden, "a web page of another origin may not ask for that")
-	}))
-	return protection.Handler(fromThisMachine)
+	case (g.password.set || g.token.set) && who == stranger:
+		return &refusal{http.StatusUnauthorized, "credentials", "that takes a name and password, or a token"}
+	case changes && !isFromThisMachine(r):
+		return &refusal{http.StatusForbidden, "machine", "only this machine may ask for that: run the command there"}
+	}
+	return nil
 }
 
-const notByThisName = "ask for this machine by its address, by its host name or as localhost"
+type identity int
 
-// namesThisMachine tells whether a Host header does so in a way that nobody else's name server has a say in.
-func namesThisMachine(host string) bool {
+const (
+	stranger identity = iota
+	reader
+	administrator
+)
+
+// identify tells who shows what, and whether in a way that no web browser does by itself. It takes as long whatever is shown.
+func (g *guard) identify(r *http.Request) (who identity, byToken bool) {
+	scheme, shown, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	byToken = strings.EqualFold(scheme, "Bearer")
+	name, password, basic := r.BasicAuth()
+	if basic {
+		shown = password
+	}
+	if !basic && !byToken {
+		return stranger, false
+	}
+	token, admin := g.token.is(shown), g.admin.is(shown)
+	named := newSecret(g.username).is(name)
+	switch mayRead := g.password.is(shown); {
+	case admin:
+		return administrator, byToken
+	case token, mayRead && named && basic:
+		return reader, byToken
+	}
+	return stranger, false
+}
+
+// mayBeCalled tells whether a Host header names this machine in a way that nobody else's name server has a say in.
+func (g *guard) mayBeCalled(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil || strings.EqualFold(host, "localhost") {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil || host == "localhost" {
 		return true
 	}
-	own, err := os.Hostname()
-	return err == nil && own != "" && strings.EqualFold(host, own)
+	if own, err := os.Hostname(); err == nil && own != "" && strings.EqualFold(host, own) {
+		return true
+	}
+	return slices.ContainsFunc(g.hosts, func(allowed string) bool {
+		if below, many := strings.CutPrefix(allowed, "*"); many {
+			return strings.HasSuffix(host, below) && len(host) > len(below)
+		}
+		return host == allowed
+	})
 }
 
-// isFromThisMachine: what comes over loopback, and what comes from the very address that it goes to.
+// isFromThisMachine: what comes over loopback, and what comes from the very address that it goes to. What a proxy on this machine passes on
+// comes from anywhere.
 func isFromThisMachine(r *http.Request) bool {
+	for _, h := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
+		if r.Header.Get(h) != "" {
+			return false
+		}
+	}
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return false
@@ -79,4 +224,38 @@ func localAddr(r *http.Request) netip.Addr {
 	return at.Addr().Unmap()
 }
 
-func isLoopback(a netip.Addr) bool { return a.IsValid() && a.IsLoopback() }
+// refuse says why: to a web browser, which asks for a password then, as text, to programs as JSON.
+func (g *guard) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
+	g.count(why.reason)
+	if why.reason == "credentials" {
+		w.Header().Add("WWW-Authenticate", `Basic realm="statemesh", charset="UTF-8"`)
+		w.Header().Add("WWW-Authenticate", `Bearer realm="statemesh"`)
+		if r.Header.Get("Authorization") != "" { // a browser's first request has none
+			g.notice.warn("refused somebody at the status address: wrong credentials", "addr", r.RemoteAddr)
+		}
+	}
+	if strings.Contains(r.Header.Get("Accept"), "text/html") {
+		say(w, why.status, why.text)
+		return
+	}
+	refuse(w, why.status, why.text)
+}
+
+// warnOf tells the operator what others can do to a status address that listens elsewhere than on loopback.
+func (g *guard) warnOf(at net.Addr, log hclog.Logger) {
+	addr, err := netip.ParseAddrPort(at.String())
+	if err != nil || addr.Addr().Unmap().IsLoopback() {
+		return
+	}
+	switch protected := g.password.set || g.token.set; {
+	case !protected:
+		log.Warn("whoever can connect to the status address sees what this node does: set a password or a token for it, "+
+			"or let the firewall admit only those who may", "status", addr.String())
+	case g.cert == nil:
+		log.Warn("passwords and tokens for the status address travel in plain text: set cert_file and key_file of the status block", "status", addr.String())
+	}
+}
+
+// readGuard and changeGuard mark what a handler does. The guard around all of them decides by the method.
+func readGuard(h http.HandlerFunc) http.Handler   { return h }
+func changeGuard(h http.HandlerFunc) http.Handler { return h }

@@ -142,7 +142,7 @@ func (n *node) dialAside(t testing.TB) *webServer {
 // metrics is what /metrics shows.
 func (n *node) metrics() string {
 	rec := httptest.NewRecorder()
-	n.StatusHandler().ServeHTTP(rec, httptest.NewRequest("GET", "/metrics", nil))
+	n.StatusHandler().ServeHTTP(rec, httptest.NewRequest("GET", "http://127.0.0.1/metrics", nil))
 	return rec.Body.String()
 }
 

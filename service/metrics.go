@@ -47,6 +47,7 @@ type metrics struct {
 	acceptedConns prometheus.Counter
 	refusedConns  prometheus.Counter
 	cutConns      *prometheus.CounterVec
+	statusRefused *prometheus.CounterVec
 	panics        prometheus.Counter
 	fetches       *prometheus.HistogramVec // nil: the node runs alone
 }
@@ -61,6 +62,7 @@ func newMetrics(store *session.Store, version string) *metrics {
 		acceptedConns: counter("connections_accepted_total", "Connections of web servers taken in."),
 		refusedConns:  counter("connections_refused_total", "Connections closed at once because there were too many."),
 		cutConns:      counters("connections_cut_total", "Connections closed because the web server did not do its part in time.", "reason"),
+		statusRefused: counters("status_refused_total", "Requests to the status address that were refused.", "reason"),
 		panics:        counter("panics_total", "Requests that brought out a mistake in this program."),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
@@ -69,9 +71,12 @@ func newMetrics(store *session.Store, version string) *metrics {
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
+	for _, reason := range refusals {
+		m.statusRefused.WithLabelValues(reason) // shown from the start: a rate needs a beginning
+	}
 	m.registry.MustRegister(
 		(*requestCollector)(m), m.sessions, m.badRequests, m.shedRequests, m.openConns, m.acceptedConns, m.refusedConns, m.cutConns,
-		m.panics, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.statusRefused, m.panics, build, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
 }
@@ -87,9 +92,10 @@ func counters(name, help, label string) *prometheus.CounterVec {
 }
 
 // badRequest's reasons are constants, so they are few.
-func (m *metrics) badRequest(reason string) { m.badRequests.WithLabelValues(reason).Inc() }
-func (m *metrics) cut(reason string)        { m.cutConns.WithLabelValues(reason).Inc() }
-func (m *metrics) shed(op wire.Op)          { m.shedRequests.WithLabelValues(op.String()).Inc() }
+func (m *metrics) badRequest(reason string)      { m.badRequests.WithLabelValues(reason).Inc() }
+func (m *metrics) cut(reason string)             { m.cutConns.WithLabelValues(reason).Inc() }
+func (m *metrics) refusedAtStatus(reason string) { m.statusRefused.WithLabelValues(reason).Inc() }
+func (m *metrics) shed(op wire.Op)               { m.shedRequests.WithLabelValues(op.String()).Inc() }
 
 // A tally is what some of the connections have counted. The steady path counts in these and not in Prometheus' own counters, all of which
 // are one memory word for all processors: with two of them a Counter, two sums and a Histogram took 230 ns a request, and it

@@ -19,6 +19,7 @@ type Options struct {
 	Version    string // shown by the status address. Default "dev"
 	StateAddr  string // Required. where web servers connect, host:port; port 0 picks a free one
 	StatusAddr string // Required. /healthz /readyz /metrics /api/v1
+	Status     Access // who may ask there, and for what. Default: whoever can connect may read, this machine may change things
 	AddrFile   string // if set, the chosen addresses are written there as JSON once listening
 
 	AspNetVersion  string        // Default "4.0.30319"

@@ -29,6 +29,7 @@ type Service struct {
 	log     hclog.Logger
 	store   *session.Store
 	metrics *metrics
+	guard   *guard
 	conns   *connections
 	mesh    mesh   // nil: the node runs alone, and keeps nothing when it stops
 	drain   *drain // nil: the same
@@ -67,6 +68,11 @@ func New(o Options) (*Service, error) {
 	}
 	log := o.Log.Named("service")
 	metrics := newMetrics(store, o.Version)
+	guard, err := newGuard(o.Status, log, metrics.refusedAtStatus)
+	if err != nil {
+		store.Close()
+		return nil, err
+	}
 	h := &handler{
 		store:          store,
 		format:         format,
@@ -78,7 +84,7 @@ func New(o Options) (*Service, error) {
 		log:            log,
 		notices:        newNotices(log),
 	}
-	s := &Service{o: o, log: log, store: store, metrics: metrics, conns: newConnections(h, o.MaxConnections), started: time.Now()}
+	s := &Service{o: o, log: log, store: store, metrics: metrics, guard: guard, conns: newConnections(h, o.MaxConnections), started: time.Now()}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
 	s.sampler = newSampler(s)
 	if err := s.newMesh(); err != nil {
@@ -174,9 +180,14 @@ func (s *Service) startExpiry() {
 
 func (s *Service) startStatus(l net.Listener) {
 	srv := s.statusServer()
+	s.guard.warnOf(l.Addr(), s.log)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		serve := srv.Serve
+		if srv.TLSConfig != nil {
+			serve = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
+		}
+		if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
 			s.log.Error("status listener failed", "error", err)
 		}
 	})

@@ -2,7 +2,9 @@ package service
 
 import (
 	"io"
+	"log"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -14,15 +16,39 @@ const statusGrace = 500 * time.Millisecond
 
 // statusServer answers operators, their probes and Prometheus. It speaks real HTTP and has nothing to do with web servers' sessions.
 func (s *Service) statusServer() *http.Server {
-	return &http.Server{
+	srv := &http.Server{
 		Handler:           s.statusHandler(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          s.log.Named("status").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Warn}),
+		ErrorLog:          log.New(newStatusLog(s.log.Named("status")), "", 0),
 	}
+	if s.guard.cert != nil {
+		srv.TLSConfig = s.guard.cert.config()
+	}
+	return srv
+}
+
+// statusLog is where net/http writes. Failed handshakes, which anybody can bring about, do not fill the log.
+type statusLog struct {
+	log       hclog.Logger
+	handshake *notice
+}
+
+func newStatusLog(log hclog.Logger) *statusLog {
+	return &statusLog{log: log, handshake: &notice{log: log, interval: time.Minute}}
+}
+
+func (l *statusLog) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	if failed, is := strings.CutPrefix(text, "http: TLS handshake error from "); is {
+		l.handshake.warn("somebody could not agree on TLS", "reason", failed)
+	} else {
+		l.log.Warn(text)
+	}
+	return len(line), nil
 }
 
 func (s *Service) statusHandler() http.Handler {
@@ -34,7 +60,7 @@ func (s *Service) statusHandler() http.Handler {
 		say(w, http.StatusOK, "statemesh "+s.o.Version+" node "+s.o.NodeName+": see /healthz /readyz /metrics /api/v1/status /api/v1/members")
 	})
 	s.addAPI(mux)
-	return mux
+	return s.guard.wrap(mux)
 }
 
 // ready says whether new web servers should be sent here.

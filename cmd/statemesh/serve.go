@@ -185,10 +185,19 @@ func serve(ctx context.Context, cfg *config.Config, file, addrFile string, log h
 // options is cfg as the service wants it, on a machine with so much memory.
 func options(cfg *config.Config, machine int64, addrFile string, log hclog.Logger) service.Options {
 	o := service.Options{
-		NodeName:       cfg.NodeName,
-		Version:        buildVersion(),
-		StateAddr:      cfg.State.Listen,
-		StatusAddr:     cfg.Status.Listen,
+		NodeName:   cfg.NodeName,
+		Version:    buildVersion(),
+		StateAddr:  cfg.State.Listen,
+		StatusAddr: cfg.Status.Listen,
+		Status: service.Access{
+			AllowedHosts:   cfg.Status.AllowedHosts,
+			Username:       cfg.Status.Username,
+			PasswordFile:   cfg.Status.PasswordFile,
+			TokenFile:      cfg.Status.TokenFile,
+			AdminTokenFile: cfg.Status.AdminTokenFile,
+			CertFile:       cfg.Status.CertFile,
+			KeyFile:        cfg.Status.KeyFile,
+		},
 		AddrFile:       addrFile,
 		AspNetVersion:  cfg.State.ASPNetVersion,
 		StatusLine:     cfg.State.StatusLine,
