@@ -49,6 +49,8 @@ type unsettledMove struct {
 	reply session.Reply
 	epoch uint64
 	want  answer
+
+	lockedAt time.Time
 }
 
 const movesLockWait = 300 * time.Millisecond
@@ -184,7 +186,7 @@ func (x *movesTrial) read(id string, acquire bool) {
 		if acquire {
 			s.cookie++
 			s.locked, s.lockedAt = true, time.Now()
-			u.want.Cookie = s.cookie
+			u.want.Cookie, u.lockedAt = s.cookie, s.lockedAt
 		}
 		s.taken = acquire || u.want.First
 	}
@@ -209,14 +211,21 @@ func (x *movesTrial) settle() {
 	}
 	x.Settle(key(u.id), &u.reply, delivered)
 	s := x.sessions[u.id]
-	if u.want.Outcome != session.Done || u.want.Cookie == 0 && !u.want.First || s == nil || s.epoch != u.epoch {
+	if u.want.Outcome != session.Done || u.want.Cookie == 0 && !u.want.First || s == nil {
+		return
+	}
+	mine := s.epoch == u.epoch
+	itsLock := u.want.Cookie != 0 && s.locked && s.cookie == u.want.Cookie && s.lockedAt.Equal(u.lockedAt)
+	if !mine && !itsLock {
 		return
 	}
 	if !delivered {
-		s.fresh = u.want.First
+		s.fresh = s.fresh || u.want.First
 		s.locked = s.locked && u.want.Cookie == 0
 	}
-	s.taken = false
+	if mine {
+		s.taken = false
+	}
 	if s.place == session.Owned {
 		x.goOn(s)
 	}

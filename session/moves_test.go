@@ -658,6 +658,30 @@ func TestFence_EndsTurns(t *testing.T) {
 	})
 }
 
+// A lock that nobody has heard of goes, even if the store was fenced while its answer was being written, and the session has been adopted since.
+// One that was heard of stays.
+func TestFence_AnUndeliveredLockDoesNotStay(t *testing.T) {
+	mesh(t, session.Options{LockWait: time.Minute}, func(m *meshed) {
+		for term, id := range []string{"heard", "unheard"} {
+			delivered := id == "heard"
+			r := m.Set(key(id), session.Change{Body: m.body("old"), Timeout: 20, Cookie: session.NoCookie, Grant: session.Grant{Epoch: 7, Term: uint64(term)}, Uninitialised: true})
+			m.must(answerOf(&r))
+			lock := m.Acquire(key(id))
+			m.Fence(uint64(term + 1))
+			m.Adopt(whole(id), 8)
+			waits := m.waiting(request{"Get " + id, func(f farm) answer { return f.get(id) }})
+			m.Settle(key(id), &lock, delivered)
+			if delivered {
+				m.is("the write of who holds the lock", m.set(id, "new", 20, 2), done)
+				m.is("who waited", <-waits, answer{Timeout: 20, Body: "new"})
+				continue
+			}
+			m.is("who waited", <-waits, answer{First: true, Timeout: 20, Body: "old"})
+			m.is("another", m.acquire(id), answer{Cookie: 3, Timeout: 20, Body: "old"})
+		}
+	})
+}
+
 // The record of a session that leaves names its body, which must stay where it is.
 func TestLeave_BodyIsNotMoved(t *testing.T) {
 	t.Parallel()

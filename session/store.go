@@ -76,6 +76,7 @@ type Reply struct {
 	epoch    uint64      // in a cluster: of the session
 	turn     bool        // others wait until Settle
 	acquired bool
+	lockedAt int64 // with acquired: which tells this lock from any other
 }
 
 // Body is the stored bytes, valid until Settle and not to be changed. Empty unless Get or Acquire are Done.
@@ -219,7 +220,7 @@ func (s *shard) grant(i uint32, acquire bool, now int64, r *Reply) {
 		e.lockedAt = now
 		e.set(isLocked)
 		s.counts.locked++
-		r.Cookie, r.acquired = e.cookie, true
+		r.Cookie, r.acquired, r.lockedAt = e.cookie, true, now
 	}
 	if r.turn = acquire || r.First; r.turn {
 		e.set(isTaken)
@@ -242,12 +243,17 @@ func (st *Store) Settle(k Key, r *Reply, delivered bool) {
 	s := st.shardOf(hash)
 	s.mu.Lock()
 	defer s.release()
-	// It is there: nobody removes a session out of turn. But a Fence ends all turns; then it may be another by now, or ours at a later epoch.
+	// It is there: nobody removes a session out of turn. But a Fence ends all turns; then it may be another by now, or ours at a later epoch, when the
+	// turn is somebody else's and only the lock may still be the one that this reply granted.
 	i := s.find(k, hash)
-	if i == 0 || s.epoch(i) != r.epoch {
+	if i == 0 {
 		return
 	}
 	e := s.entries.At(i)
+	mine := s.epoch(i) == r.epoch
+	if !mine && !(r.acquired && e.has(isLocked) && e.cookie == r.Cookie && e.lockedAt == r.lockedAt) {
+		return
+	}
 	if !delivered {
 		if r.acquired {
 			s.unlock(e)
@@ -256,7 +262,9 @@ func (st *Store) Settle(k Key, r *Reply, delivered bool) {
 			e.set(isNew)
 		}
 	}
-	e.clear(isTaken)
+	if mine {
+		e.clear(isTaken)
+	}
 	if e.has(isAwaited) {
 		s.goOn(i)
 	}
