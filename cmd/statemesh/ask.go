@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,18 +23,20 @@ import (
 // asker is a command that asks a running node at its status address.
 type asker struct {
 	statusAddr, file string
+	shows            credentials
+	trusts           trust
+	https            bool
 	client           http.Client
 }
 
 // asks gives cmd the flags by which a node is found.
 func asks(cmd *cobra.Command) *asker {
-	a := &asker{client: http.Client{Timeout: answerWithin, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		Proxy:             nil, // a node is never behind one
-	}}}
+	a := &asker{client: http.Client{Timeout: answerWithin}}
 	f := cmd.Flags()
-	f.StringVar(&a.statusAddr, "status-addr", "", "`host:port` of the node's status address (default "+config.Default().Status.Listen+")")
-	f.StringVar(&a.file, "config", "", "take that from the node's configuration `FILE`")
+	f.StringVar(&a.statusAddr, "status-addr", "", "`host:port` of the node's status address, or https://host:port (default "+config.Default().Status.Listen+")")
+	f.StringVar(&a.file, "config", "", "take that, and what the node asks for, from its configuration `FILE`")
+	a.shows.addFlags(cmd)
+	a.trusts.addFlags(cmd)
 	_ = cmd.MarkFlagFilename("config", "hcl")
 	_ = cmd.RegisterFlagCompletionFunc("status-addr", cobra.NoFileCompletions)
 	return a
@@ -42,19 +45,38 @@ func asks(cmd *cobra.Command) *asker {
 // answerWithin is far more than a node needs.
 const answerWithin = 10 * time.Second
 
-// find settles which node is asked: --status-addr overrides the file, as it does for serve.
+// find settles which node is asked, and what is shown to it: flags override the environment, and that the file.
 func (a *asker) find(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("config") && a.file == "" {
 		return fmt.Errorf("%w: --config names no file", errUsage)
 	}
 	flags := map[string]string{}
 	if cmd.Flags().Changed("status-addr") {
-		flags["status-addr"] = a.statusAddr
+		bare, https := strings.CutPrefix(a.statusAddr, "https://")
+		if https {
+			bare = strings.TrimSuffix(bare, "/")
+		}
+		a.https = https
+		flags["status-addr"] = bare
 	}
 	cfg, err := config.Load(a.file, flags)
 	if err != nil {
 		return err
 	}
+	if err := a.shows.settle(cfg.Status); err != nil {
+		return err
+	}
+	trusted, err := a.trusts.settle(cfg.Status)
+	if err != nil {
+		return err
+	}
+	a.https = a.https || trusted.given || cfg.Status.CertFile != ""
+	a.client.Transport = &http.Transport{
+		DisableKeepAlives: true,
+		Proxy:             nil, // a node is never behind one
+		TLSClientConfig:   trusted.config,
+	}
+	a.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // it would take the token along
 	a.statusAddr = reachable(cfg.Status.Listen)
 	if _, port, _ := net.SplitHostPort(a.statusAddr); port == "0" {
 		return fmt.Errorf("%w: port 0 is another one at each start of the node: its log names it, for --status-addr", errUsage)
@@ -75,10 +97,15 @@ func reachable(addr string) string {
 
 // ask sends a request and reads the JSON of its answer into to, and returns that JSON.
 func (a *asker) ask(ctx context.Context, method, path string, to any) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+a.statusAddr+path, nil)
+	scheme := "http://"
+	if a.https {
+		scheme = "https://"
+	}
+	req, err := http.NewRequestWithContext(ctx, method, scheme+a.statusAddr+path, nil)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w", a.statusAddr, err)
 	}
+	a.shows.to(req)
 	resp, err := a.client.Do(req)
 	if err != nil {
 		return nil, a.noAnswer(ctx, err)
@@ -91,7 +118,11 @@ func (a *asker) ask(ctx context.Context, method, path string, to any) ([]byte, e
 	if resp.StatusCode >= 300 {
 		var p api.Problem
 		if json.Unmarshal(text, &p) == nil && p.Problem != "" {
-			return nil, fmt.Errorf("the node at %s refuses: %s", a.statusAddr, p.Problem)
+			hint := ""
+			if resp.StatusCode == http.StatusUnauthorized {
+				hint = ": " + a.shows.hint()
+			}
+			return nil, fmt.Errorf("the node at %s refuses: %s%s", a.statusAddr, p.Problem, hint)
 		}
 		return nil, a.stranger(resp.Status)
 	}
@@ -113,6 +144,10 @@ func (a *asker) noAnswer(ctx context.Context, err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err // without the URL, which says the same twice
+	}
+	var untrusted *tls.CertificateVerificationError
+	if errors.As(err, &untrusted) || errors.Is(err, errOtherCertificate) {
+		return fmt.Errorf("the certificate that is shown at %s is not trusted: name its CA with --ca-file, or the node's own configuration with --config (%w)", a.statusAddr, err)
 	}
 	where := ""
 	if a.file == "" && a.statusAddr == config.Default().Status.Listen {
