@@ -20,6 +20,8 @@
 //	fetch.go     web servers' requests
 //	sessions.go  the store, as the machine sees it
 //	members.go   who is there: gossip's news, for the machine, the links and the operator
+//	report.go    what members tell each other of themselves, for operators
+//	bouncing.go  sessions that move to and fro
 //	fresh.go     a node that stood still
 //	leave.go     drain, snapshot, stop
 //	handoff/            the rules
@@ -33,7 +35,7 @@
 //
 // The machine has a mailbox: Fetch posts to it; the links' readers, which wait when it is full, so that their peers do; gossip's one goroutine that
 // tells of members; the store's callbacks. Whoever posts works off what is there (pump), unless somebody else is at it; Node.run does the rest, and what
-// time brings. Nobody waits while at the machine: links.Send and the store's methods return at once. Node.Stop ends gossip, links and run, in this
+// time brings. tellReports makes what other members are told, every two seconds, and waits for Options.Report. Nobody waits while at the machine: links.Send and the store's methods return at once. Node.Stop ends gossip, links, run and tellReports, in this
 // order, and waits for each.
 //
 // # Locks

@@ -86,6 +86,7 @@ func (n *Node) beginDrain() bool {
 // tellPhase tells the members how far this node is, without waiting for them.
 func (n *Node) tellPhase(p gossip.Phase) {
 	meta := n.members.setPhase(p)
+	n.reportSoon()
 	if n.gossip == nil {
 		return
 	}
@@ -151,6 +152,7 @@ func (n *Node) stopLocked(ctx context.Context) {
 	}
 	if n.gossip != nil {
 		n.members.setPhase(gossip.Leaving)
+		n.reportSoon()
 		n.stopErr = n.gossip.Leave(ctx)
 		n.gossip.Stop()
 	}

@@ -23,7 +23,7 @@ type Member struct {
 	Version  string    `json:"version"`
 	Started  time.Time `json:"started"`
 	Since    time.Time `json:"since"` // of State, as far as it is up, left or failed
-	// Connected: messages can be sent to it. RoundTrip is that of the last probe over its transfer connection, 0 if there was none.
+	// Connected: messages can be sent to it, and it answers. RoundTrip is that of the last probe over its transfer connection, 0 if there was none.
 	Connected bool          `json:"connected"`
 	RoundTrip time.Duration `json:"round_trip_ns"`
 	LastError string        `json:"last_error,omitempty"` // of connecting to it
@@ -40,10 +40,11 @@ type Event struct {
 
 // registry is where live members are reached, and what has happened.
 type registry struct {
-	mu     sync.Mutex // guards all; a leaf
-	live   map[handoff.NodeID]gossip.Member
-	meta   gossip.Meta // this node's
-	events []Event
+	mu      sync.Mutex // guards all; a leaf
+	live    map[handoff.NodeID]gossip.Member
+	reports map[handoff.NodeID]Report // of live members
+	meta    gossip.Meta               // this node's
+	events  []Event
 }
 
 // maxEvents are kept.
@@ -102,6 +103,7 @@ func (r *registry) remove(id handoff.NodeID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.live, id)
+	delete(r.reports, id)
 }
 
 // transferAddr is where a live member takes sessions.
@@ -181,7 +183,7 @@ func (n *Node) Members() []Member {
 	for _, p := range n.links.Peers() {
 		i := slices.IndexFunc(all, func(m Member) bool { return m.ID == string(p.ID) })
 		if i >= 0 {
-			all[i].Connected, all[i].RoundTrip, all[i].LastError = p.Connected, p.RoundTrip, p.LastError
+			all[i].Connected, all[i].RoundTrip, all[i].LastError, all[i].ClockAhead = p.Connected, p.RoundTrip, p.LastError, p.Ahead
 		}
 	}
 	slices.SortFunc(all, func(a, b Member) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })

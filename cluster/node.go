@@ -58,7 +58,8 @@ type Options struct {
 
 	Log hclog.Logger // Required
 
-	network network // of tests; nil is the machine's
+	network network          // of tests; nil is the machine's
+	clock   func() time.Time // of tests: what time it is, for the others; nil is time.Now
 }
 
 // network is how nodes reach each other.
@@ -101,8 +102,12 @@ type Node struct {
 	emptied   chan struct{}
 	draining  atomic.Pointer[drain]
 
+	reportDue chan struct{} // capacity 1: for tellReports, whose tooMuch is
+	tooMuch   bool          // that has been logged
+
+	addrs atomic.Pointer[Addrs] // nil until gossip and links are there, which never change then
+
 	mu      sync.Mutex // held by Start and Stop from begin to end; guards the rest
-	addrs   Addrs
 	running bool
 	stopErr error
 	stopped chan struct{} // closed at the end
@@ -121,8 +126,9 @@ func New(o Options) (*Node, error) {
 	n := &Node{
 		o: o, id: handoff.NodeID(keys.NodeID(o.Name)), log: o.Log.Named("cluster"), started: time.Now(),
 		mail: newMailbox(), wake: make(chan struct{}, 1), fetches: map[uint64]func(Answer){}, emptied: make(chan struct{}, 1), stopped: make(chan struct{}),
+		reportDue: make(chan struct{}, 1),
 	}
-	n.members.live = map[handoff.NodeID]gossip.Member{}
+	n.members.live, n.members.reports = map[handoff.NodeID]gossip.Member{}, map[handoff.NodeID]Report{}
 	n.members.meta = gossip.Meta{
 		Name: o.Name, Version: o.Version[:min(len(o.Version), gossip.MaxVersion)], Started: n.started, Status: addrPort(o.Status),
 		ProtoMin: uint8(peer.Spoken.Min), ProtoMax: uint8(peer.Spoken.Max),
@@ -225,7 +231,10 @@ func (n *Node) startMesh() error {
 	if err := n.startGossip(listener.Addr()); err != nil {
 		return err
 	}
-	n.addrs = Addrs{Gossip: n.gossip.Addr().String(), Transfer: listener.Addr().String()}
+	n.addrs.Store(&Addrs{Gossip: n.gossip.Addr().String(), Transfer: listener.Addr().String()})
+	if n.o.Report != nil {
+		n.wg.Go(n.tellReports)
+	}
 	if n.ring != nil {
 		if w := n.ring.Warning(); w != "" {
 			n.log.Warn("key file", "warning", w)
@@ -248,13 +257,13 @@ func (n *Node) startLinks(listener net.Listener) error {
 	o := link.Options{
 		Self: n.id, Log: n.log.Named("link"), Listen: listener,
 		Member:   n.members.transferAddr,
-		Receive:  func(from peer.NodeID, m peer.Message) { n.mail.postWhenRoom(event{from: from, msg: m}) },
+		Receive:  n.received,
 		Received: n.pump,
 		NewBody:  func(size int) (link.Body, error) { return n.o.Store.NewBody(size) },
 		Undelivered: func(_ peer.NodeID, p peer.Push) {
 			n.post(event{do: func(now time.Duration) { n.machine.Undelivered(now, p) }})
 		},
-		MaxBody: n.o.MaxBody,
+		MaxBody: n.o.MaxBody, Clock: n.o.clock,
 	}
 	if n.o.network != nil {
 		o.Dial = func(ctx context.Context, addr string) (net.Conn, error) { return n.o.network.Dial(ctx, "tcp", addr) }
@@ -337,9 +346,10 @@ func addrPort(s string) netip.AddrPort {
 
 // Addrs are the addresses in use. Valid after Start.
 func (n *Node) Addrs() Addrs {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.addrs
+	if a := n.addrs.Load(); a != nil {
+		return *a
+	}
+	return Addrs{}
 }
 
 // ReloadKeys reads the key file again, and uses what it holds from now on. If that cannot be, the keys stay as they are.

@@ -23,14 +23,16 @@
 // at once, and else is lost; then, and when nothing could be put in line, or the end of a large session was never written, Undelivered says
 // so of sessions, which saves the sender its patience.
 //
+// Tell is for what a node says of itself now and then: it does not stand in line, goes to whom there is a connection to, and a later one replaces it.
+//
 // Each dialing has a higher number, the generation. A node that is greeted by a later connection first sees the earlier one off, until nothing more of
 // it can be received, and greets back only then; before that nothing is sent over it. So what was said over two connections is not mixed.
 //
 // # Whether somebody is still there
 //
-// The dialer probes each connection every second. The accepter answers; if nothing at all comes, it closes after 8 seconds. The dialer closes when
+// The dialer probes each connection every second. The accepter answers, and says what time it is; if nothing at all comes, it closes after 8 seconds. The dialer closes when
 // a probe is not answered for 3 seconds, plus the time that what was written before it may take over the slowest network; and when 64 KiB cannot be
-// written within 5 seconds. Starved for 2 seconds is not dead.
+// written within 5 seconds. Starved for 2 seconds is not dead; but an operator who looks is told of 2 seconds without an answer, and the reason.
 //
 // # Strangers
 //
