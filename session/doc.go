@@ -61,7 +61,8 @@
 //	shard.go   64 parts, each with a lock: entries, index
 //	entry.go   what is kept of a session besides its body: 72 bytes
 //	wheel.go   who expires when
-//	keeper.go  Run: expired sessions out, memory back
+//	keeper.go  Run: expired sessions out, memory back, and the census
+//	census.go  what each application has, and the oldest locks
 //	body.go    bytes on their way in
 //	key.go, apps.go   names, and their common part
 //	cluster.go        what a store in a cluster keeps besides, and tells

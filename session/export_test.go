@@ -85,6 +85,31 @@ func (st *Store) Visits(k Key) (n int) {
 	return n
 }
 
+// Census goes by all sessions, some at each Step; then what it found can be published.
+type Census struct{ c *census }
+
+func (st *Store) NewCensus() Census { return Census{newCensus(st)} }
+func (c Census) Step() (done bool)  { return c.c.step() }
+func (c Census) Publish()           { c.c.publish() }
+
+// Count does a whole census at once.
+func (st *Store) Count() {
+	c := st.NewCensus()
+	for !c.Step() {
+	}
+	c.Publish()
+}
+
+// KeepCounting does one as Run would, without the pauses, and returns in how many slices of time.
+func (st *Store) KeepCounting() (slices int) {
+	k := keeper{Store: st}
+	for done := false; !done; slices++ {
+		k.count()
+		done = k.census == nil
+	}
+	return slices
+}
+
 // Compaction is a walk that Run would do in slices: Begin, Step until Done.
 type Compaction struct{ k keeper }
 

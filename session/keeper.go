@@ -8,9 +8,13 @@ import (
 	"statemesh/session/internal/offheap"
 )
 
-// keeper is Run's work: expired sessions out, memory back to the operating system.
+// keeper is Run's work: expired sessions out, memory back to the operating system, and the census.
 type keeper struct {
 	*Store
+
+	// The census: the one under way, and when it goes on.
+	census *census
+	rest   <-chan time.Time // nil: at the next tick
 
 	// Compaction, a walk over all entries that goes on a little at a time.
 	pause         <-chan time.Time // until it goes on; nil: there is none
@@ -32,6 +36,9 @@ const (
 	expireSlice  = 250 * time.Microsecond
 	expirePause  = 4 * expireSlice
 	expireRested = 1500 * time.Millisecond
+	// The census takes a five-hundredth of a core, in slices of about this length.
+	censusSlice = 250 * time.Microsecond
+	censusShare = 500
 	// Compaction is worth while when this part of the memory held is wasted; soon for much, now and then for little.
 	muchWaste, muchWasteEvery     = 8, 2 * time.Second // an eighth
 	littleWaste, littleWasteEvery = 96, 30 * time.Second
@@ -55,6 +62,14 @@ func (k *keeper) run(ctx context.Context) {
 				k.beginCompaction()
 			}
 			k.heap.Trim()
+			if k.rest == nil {
+				k.count()
+			}
+		case <-k.rest:
+			k.rest = nil
+			if k.census != nil {
+				k.count()
+			}
 		case <-k.pause:
 			k.compact()
 		}
@@ -192,4 +207,22 @@ func (s *shard) compactSome(from int) int {
 		return 0
 	}
 	return i
+}
+
+// count goes on with the census for one slice of time. The next begins at a tick, so that a store of some ten thousand sessions is counted
+// every second, and larger ones as often as the census' share allows.
+func (k *keeper) count() {
+	began := time.Now()
+	if k.census == nil {
+		k.census = newCensus(k.Store)
+	}
+	for time.Since(began) < censusSlice {
+		if k.census.step() {
+			k.census.publish()
+			k.census = nil
+			break
+		}
+	}
+	took := min(time.Since(began), 4*censusSlice) // more was for want of a processor
+	k.rest = time.After((censusShare - 1) * took)
 }

@@ -110,11 +110,12 @@ type Store struct {
 	seed    maphash.Seed
 	heap    *offheap.Heap
 	apps    *apps
-	bodies  sync.Pool    // *Body, for reuse
-	used    atomic.Int64 // bytes of stored sessions
-	refused atomic.Int64 // bodies, for lack of memory
-	held    atomic.Int64 // requests, and Leaves, that wait for a lock
-	events  Events       // in a cluster
+	bodies  sync.Pool               // *Body, for reuse
+	used    atomic.Int64            // bytes of stored sessions
+	refused atomic.Int64            // bodies, for lack of memory
+	held    atomic.Int64            // requests, and Leaves, that wait for a lock
+	events  Events                  // in a cluster
+	counted atomic.Pointer[counted] // by the latest census; nil before the first
 	shards  [shards]shard
 }
 

@@ -132,6 +132,16 @@ func (h *Heap) Size(r Ref) int {
 	return s.class.size
 }
 
+// About is the body's length, or at most 4 bytes or a hundredth off. Unlike Bytes, it does not touch the body, which is hardly ever in the processor's
+// cache: that makes it ten times as fast for who goes by all of them.
+func (h *Heap) About(r Ref) int {
+	s := h.slabOf(r)
+	if s.class == nil {
+		return int(h.header(r).length)
+	}
+	return s.class.about
+}
+
 // Commit makes at least the first n bytes of the slot usable and returns how many are. Only a large slot has fewer
 // than all: it takes memory step by step, as its body arrives.
 func (h *Heap) Commit(r Ref, n int) (int, error) {

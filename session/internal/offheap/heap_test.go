@@ -2,6 +2,7 @@ package offheap_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -320,4 +321,16 @@ func TestHeap_ManyGoroutinesDoNotMeet(t *testing.T) {
 	all.Wait()
 	close(stop)
 	keeper.Wait()
+}
+
+func TestAbout_IsNearTheLength(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for n := 1; n < 200_000; n += 1 + n/200 {
+		r := alloc(t, h, n)
+		if off := math.Abs(float64(h.About(r) - n)); off > 4 && off > float64(n)/100 {
+			t.Errorf("%d bytes are about %d", n, h.About(r))
+		}
+		h.Drop(r)
+	}
 }

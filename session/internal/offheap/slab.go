@@ -46,6 +46,7 @@ func (s *slab) memory(slot uint32) []byte {
 // class is all slabs of one slot size.
 type class struct {
 	size  int // bytes of a slot
+	about int // of a body that belongs into one: in the middle
 	slots int // of a slab
 	spans int // of a slab
 
@@ -59,6 +60,7 @@ type class struct {
 
 func makeClasses() []class {
 	var all []class
+	smaller := headerSize
 	add := func(size int) {
 		spans := 1
 		for spans < maxRun && spans*spanSize%size > spans*spanSize/64 { // waste at most 1/64 of a slab
@@ -67,7 +69,9 @@ func makeClasses() []class {
 		for spans < maxRun && spans*spanSize/size < 8 { // nor give each large body memory of its own
 			spans *= 2
 		}
-		all = append(all, class{size: size, slots: spans * spanSize / size, spans: spans})
+		about := (smaller+1+size)/2 - headerSize
+		all = append(all, class{size: size, about: about, slots: spans * spanSize / size, spans: spans})
+		smaller = size
 	}
 	for size := minSlot; size <= fineSlot; size += 8 {
 		add(size)
