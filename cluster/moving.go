@@ -7,15 +7,18 @@ import (
 	"statemesh/session"
 )
 
-// moving is sessions with the bytes counted that come and go.
+// moving is sessions with the bytes counted that come and go, and how often they come.
 type moving struct {
 	sessions
 	sizes map[handoff.Ticket]int // of bodies that are leaving; guarded by Node.machineMu
 
 	bytesIn, bytesOut atomic.Int64
+	bounces           *bounces
 }
 
-func newMoving(s sessions) *moving { return &moving{sessions: s, sizes: map[handoff.Ticket]int{}} }
+func newMoving(s sessions) *moving {
+	return &moving{sessions: s, sizes: map[handoff.Ticket]int{}, bounces: newBounces()}
+}
 
 func (m *moving) Leave(k handoff.Key, t handoff.Ticket, terms handoff.Terms) handoff.Leaving {
 	l := m.sessions.Leave(k, t, terms)
@@ -47,7 +50,13 @@ func (m *moving) Forget(k handoff.Key, t handoff.Ticket) {
 }
 
 func (m *moving) Admit(k handoff.Key, r handoff.Record, wanted bool) bool {
-	return r.Body != nil && m.sessions.Admit(k, r, wanted) // there was no memory for it when it came
+	if r.Body == nil || !m.sessions.Admit(k, r, wanted) { // without a body: there was no memory for it when it came
+		return false
+	}
+	if wanted { // so it was asked for: a drain asks nobody
+		m.bounces.arrived(k, r.Epoch)
+	}
+	return true
 }
 
 func (m *moving) Own(k handoff.Key, r handoff.Record) {
