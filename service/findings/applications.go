@@ -1,0 +1,514 @@
+package findings
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"statemesh/service/api"
+)
+
+// Application is an application id and who uses it. ASP.NET makes it of where the application stands in IIS's configuration, and of a hash: web
+// servers that differ in either have different sessions for one user.
+type Application struct {
+	Path      string // AppDomainAppId: "/LM/W3SVC/2/ROOT/shop"
+	Hash      string
+	Sessions  int64
+	PerSecond float64
+	// Users are the web servers that asked for its sessions within the last minutes. More: there are others that are not among them.
+	Users []User
+	More  bool
+	// Sketch are the lowest hashes of the session ids that were asked for, in order.
+	Sketch []uint64
+}
+
+// User is a web server that uses an application id: a node's name if it is on that node's machine, else an address.
+type User struct {
+	Name string
+	Seen time.Time
+}
+
+// How application ids can differ.
+type differences struct {
+	number bool // after W3SVC/: the site's ID
+	letter bool // upper and lower case
+	clr    bool // hashes of 28 and 44 characters
+	hash   bool // hashes of one length, of the same path
+}
+
+const (
+	maxPairsFound = 10              // findings of this kind; a farm in such a state has other worries than the eleventh
+	handedOver    = time.Minute     // a web server that uses one id, and for that long no more another of the same application, has been changed
+	certain       = 2 * time.Minute // two ids of one web server must be in use for that long: it may just be changed
+)
+
+// pair is two application ids that seem to be one application's.
+type pair struct {
+	a, b   int // in l.Applications
+	shared int // session ids asked for under both, of the samples
+	diff   differences
+	// weak: nothing but the spelling says that it is one application, and two could be spelled like that.
+	weak bool
+	// alone: one web server uses both.
+	alone bool
+}
+
+// applications finds ids that are the same application's, by these rules:
+//
+//   - equal but for the site's number, and no web server uses both: then it may still be two sites, so this is a warning;
+//   - equal but for upper and lower case, which IIS does not tell apart;
+//   - equal, with different hashes;
+//   - a session id is asked for under both, and no web server uses both. One that does is normal: two applications behind one cookie.
+func applications(l *look) {
+	if len(l.Applications) == 0 {
+		return
+	}
+	if f := l.finder; f.applications != &l.Applications[0] {
+		f.applications, f.found = &l.Applications[0], sameApplications(l)
+	}
+	for _, s := range l.finder.found {
+		l.add(s)
+	}
+}
+
+func sameApplications(l *look) (all []seen) {
+	used := newUsage(l.Applications)
+	pairs := append(spelledAlike(l, used), sharing(l, used)...)
+	strong := map[int]bool{}
+	for _, p := range pairs {
+		if !p.weak {
+			strong[p.a], strong[p.b] = true, true
+		}
+	}
+	// What is known to belong to another is not guessed to belong to a third.
+	pairs = slices.DeleteFunc(pairs, func(p pair) bool { return p.weak && (strong[p.a] || strong[p.b]) })
+	groups := together(pairs)
+	for _, group := range groups[:min(len(groups), maxPairsFound)] {
+		all = append(all, l.application(group))
+	}
+	return all
+}
+
+// spelledAlike are the pairs whose ids are equal but for what web servers of a farm get wrong.
+func spelledAlike(l *look, used *usage) (pairs []pair) {
+	alike := map[string][]int{}
+	for i := range l.Applications {
+		if a := &l.Applications[i]; a.Path != "" && len(a.Users) > 0 {
+			alike[spelling(a)] = append(alike[spelling(a)], i)
+		}
+	}
+	for _, same := range alike {
+		for k, i := range same {
+			for _, j := range same[k+1:] {
+				if p, ok := l.pair(used, i, j); ok {
+					pairs = append(pairs, p)
+				}
+			}
+		}
+	}
+	return pairs
+}
+
+// cutNumber cuts "/LM/W3SVC/2/ROOT/shop" into "/LM/W3SVC/", "2" and "/ROOT/shop". What has no number has all of it before.
+func cutNumber(path string) (before, number, after string) {
+	const site = "/w3svc/"
+	at := strings.Index(strings.ToLower(path), site)
+	if at < 0 {
+		return path, "", ""
+	}
+	at += len(site)
+	end := at
+	for end < len(path) && '0' <= path[end] && path[end] <= '9' {
+		end++
+	}
+	return path[:at], path[at:end], path[end:]
+}
+
+// pair tells whether two ids that are spelled alike are one application's.
+func (l *look) pair(used *usage, i, j int) (pair, bool) {
+	a, b := &l.Applications[i], &l.Applications[j]
+	p := pair{a: i, b: j, diff: differ(a, b), shared: common(a.Sketch, b.Sketch)}
+	if p.diff.number {
+		p.weak = p.shared == 0
+		return p, used.apart(i, j)
+	}
+	// What differs here cannot be two applications on one web server. But it may have been one and now be the other.
+	usesA, usesB := usersOf(a, b), usersOf(b, a)
+	if len(usesA) == 0 || len(usesB) == 0 {
+		return p, false
+	}
+	p.alone = slices.Equal(usesA, usesB) && len(usesA) == 1
+	return p, true
+}
+
+func differ(a, b *Application) (d differences) {
+	beforeA, numberA, afterA := cutNumber(a.Path)
+	beforeB, numberB, afterB := cutNumber(b.Path)
+	d.number = numberA != numberB
+	d.letter = beforeA != beforeB || afterA != afterB
+	d.clr = len(a.Hash) != len(b.Hash)
+	d.hash = a.Path == b.Path && !d.clr && a.Hash != b.Hash
+	return d
+}
+
+// usage says of each application id which web servers use it, so that many can be compared with many.
+type usage struct {
+	by       [][]uint64 // a bit for each web server
+	complete []bool     // somebody uses it, and all who do are known
+}
+
+func newUsage(all []Application) *usage {
+	bits := map[string]int{}
+	for i := range all {
+		for _, u := range all[i].Users {
+			if _, known := bits[u.Name]; !known {
+				bits[u.Name] = len(bits)
+			}
+		}
+	}
+	words := (len(bits) + 63) / 64
+	u := &usage{by: make([][]uint64, len(all)), complete: make([]bool, len(all))}
+	for i := range all {
+		u.by[i] = make([]uint64, words)
+		for _, user := range all[i].Users {
+			bit := bits[user.Name]
+			u.by[i][bit/64] |= 1 << (bit % 64)
+		}
+		u.complete[i] = len(all[i].Users) > 0 && !all[i].More
+	}
+	return u
+}
+
+// apart tells whether it is known that no web server uses both.
+func (u *usage) apart(i, j int) bool {
+	if !u.complete[i] || !u.complete[j] {
+		return false
+	}
+	for w, bits := range u.by[i] {
+		if bits&u.by[j][w] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// commonly tells whether some web server uses all of them.
+func (u *usage) commonly(all []int) bool {
+	for w, bits := range u.by[all[0]] {
+		for _, i := range all {
+			bits &= u.by[i][w]
+		}
+		if bits != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// usersOf are the web servers that use a, without those that have changed from a to b.
+func usersOf(a, b *Application) (names []string) {
+	for _, u := range a.Users {
+		changed := slices.ContainsFunc(b.Users, func(v User) bool { return v.Name == u.Name && v.Seen.Sub(u.Seen) > handedOver })
+		if !changed {
+			names = append(names, u.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// common is how many hashes are in both samples, which are in order.
+func common(a, b []uint64) (n int) {
+	for len(a) > 0 && len(b) > 0 {
+		switch {
+		case a[0] < b[0]:
+			a = a[1:]
+		case a[0] > b[0]:
+			b = b[1:]
+		default:
+			n++
+			a, b = a[1:], b[1:]
+		}
+	}
+	return n
+}
+
+// sharing are the pairs, however spelled, under which the same session ids are asked for.
+func sharing(l *look, used *usage) (pairs []pair) {
+	type sample struct {
+		hash uint64
+		of   int
+	}
+	var all []sample
+	for i := range l.Applications {
+		if l.Applications[i].Path == "" {
+			continue
+		}
+		for _, h := range l.Applications[i].Sketch {
+			all = append(all, sample{h, i})
+		}
+	}
+	slices.SortFunc(all, func(a, b sample) int { return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.of, b.of)) })
+	shared := map[[2]int]int{}
+	var of []int
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && all[n].hash == all[0].hash {
+			n++
+		}
+		of = of[:0]
+		for _, s := range all[:n] {
+			of = append(of, s.of)
+		}
+		all = all[n:]
+		if used.commonly(of) {
+			continue // many applications behind one cookie: the usual case, and too many pairs to look at each
+		}
+		for i, a := range of {
+			for _, b := range of[i+1:] {
+				if used.apart(a, b) {
+					shared[[2]int{a, b}]++
+				}
+			}
+		}
+	}
+	for of, n := range shared {
+		a, b := &l.Applications[of[0]], &l.Applications[of[1]]
+		pairs = append(pairs, pair{a: of[0], b: of[1], shared: n, diff: differ(a, b)})
+	}
+	return pairs
+}
+
+// group is application ids of one application, in order, and why that is so.
+type group struct {
+	ids   []int
+	pairs []pair
+}
+
+// together makes groups of pairs that have ids in common.
+func together(pairs []pair) []group {
+	in := map[int]int{} // id → the least one of its group
+	var find func(int) int
+	find = func(i int) int {
+		if p, ok := in[i]; ok && p != i {
+			return find(p)
+		}
+		return i
+	}
+	for _, p := range pairs {
+		a, b := find(p.a), find(p.b)
+		in[max(a, b)] = min(a, b)
+	}
+	by := map[int]*group{}
+	var first []int
+	for _, p := range pairs {
+		root := find(p.a)
+		if by[root] == nil {
+			by[root] = &group{}
+			first = append(first, root)
+		}
+		g := by[root]
+		g.pairs = append(g.pairs, p)
+		g.ids = append(g.ids, p.a, p.b)
+	}
+	slices.Sort(first)
+	groups := make([]group, len(first))
+	for i, root := range first {
+		g := by[root]
+		slices.Sort(g.ids)
+		g.ids = slices.Compact(g.ids)
+		groups[i] = *g
+	}
+	return groups
+}
+
+func (l *look) application(g group) seen {
+	var apps []*Application
+	var about []string
+	for _, i := range g.ids {
+		apps = append(apps, &l.Applications[i])
+		about = append(about, l.Applications[i].Path+l.Applications[i].Hash)
+	}
+	slices.Sort(about)
+	slices.SortFunc(apps, func(a, b *Application) int {
+		return cmp.Or(cmp.Compare(b.Sessions, a.Sessions), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Hash, b.Hash))
+	})
+	var diff differences
+	shared, weak, alone, related := 0, true, true, true
+	for _, p := range g.pairs {
+		diff.number = diff.number || p.diff.number
+		diff.letter = diff.letter || p.diff.letter
+		diff.clr = diff.clr || p.diff.clr
+		diff.hash = diff.hash || p.diff.hash
+		shared = max(shared, p.shared)
+		weak = weak && p.weak
+		alone = alone && p.alone
+		related = related && spelling(&l.Applications[p.a]) == spelling(&l.Applications[p.b])
+	}
+	f := api.Finding{Kind: ApplicationIDs, Severity: api.Trouble}
+	name, ids := short(apps[0].Path), number(len(apps))
+	switch {
+	case !related:
+		f.Severity = api.Warning
+		f.Title = fmt.Sprintf("The same users' sessions are asked for under %s application ids, by different web servers", ids)
+	case weak:
+		f.Severity = api.Warning
+		f.Title = fmt.Sprintf("%s arrives under %s application ids, from different web servers: if it is one application, its users' sessions are not shared", name, ids)
+	default:
+		f.Title = fmt.Sprintf("The same application, %s, arrives under %s application ids: its users' sessions are not shared", name, ids)
+	}
+	for _, a := range apps[:min(len(apps), maxExamples)] {
+		f.Evidence = append(f.Evidence, a.evidence())
+	}
+	if shared > 0 {
+		f.Evidence = append(f.Evidence, fmt.Sprintf("At least %s asked for under more than one of them, and no web server uses both",
+			count(int64(shared), "session id was", "session ids were")))
+	}
+	if !related {
+		f.Remedy = []string{
+			`If it is one application: give it the same site ID, path and spelling on every web server (see the ids above): IIS Manager > Sites > the site > Advanced Settings > ID, and View Applications for the paths. Then restart the site.`,
+			`If these are two applications, on different web servers behind one host name, nothing is wrong: the browser sends one cookie to both.`,
+		}
+	} else {
+		f.Evidence = append(f.Evidence, inWhat(diff, apps)...)
+		f.Remedy = remedies(diff, apps, weak)
+	}
+	s := seen{Finding: f, about: strings.Join(about, "\x00")}
+	if alone {
+		s.after = certain
+	}
+	return s
+}
+
+// spelling is what is the same of ids that differ only in what web servers of a farm get wrong.
+func spelling(a *Application) string {
+	before, _, after := cutNumber(a.Path)
+	return strings.ToLower(before + "*" + after)
+}
+
+// short is what people call an application: "ROOT/shop".
+func short(path string) string {
+	if _, number, after := cutNumber(path); number != "" && len(after) > 1 {
+		return after[1:]
+	}
+	return path
+}
+
+func (a *Application) evidence() string {
+	var users []string
+	for _, u := range a.Users {
+		users = append(users, u.Name)
+	}
+	slices.Sort(users)
+	word := "web server"
+	if len(users) != 1 {
+		word += "s"
+	}
+	return fmt.Sprintf("%s (%.4s…, %d characters): from %s %s; %s, %.1f requests/s",
+		a.Path, a.Hash, len(a.Hash), word, few(users, 8), count(a.Sessions, "session", "sessions"), a.PerSecond)
+}
+
+// inWhat says in what the ids differ, and what that is in IIS.
+func inWhat(d differences, apps []*Application) (lines []string) {
+	if d.number {
+		lines = append(lines, fmt.Sprintf("They differ in the number after W3SVC/, which is the site's ID in IIS: %s", list(siteIDs(apps))))
+	}
+	if d.letter {
+		lines = append(lines, "They differ in upper and lower case, which IIS does not tell apart, but ASP.NET does")
+	}
+	if d.clr {
+		lines = append(lines, "One has a hash of 28 characters, which .NET 2.0 and 3.5 make (CLR 2), the other one of 44, which .NET 4 makes (CLR 4)")
+	}
+	if d.hash {
+		lines = append(lines, "They differ in nothing but the hash"+made(apps))
+	}
+	return lines
+}
+
+// made says what the hashes of one path were made with, as far as that shows.
+func made(apps []*Application) string {
+	if len(apps[0].Hash) == 28 {
+		return ", which .NET 2.0 and 3.5 make with the <machineKey>"
+	}
+	for _, a := range apps {
+		if sum := sha256.Sum256([]byte(a.Path)); a.Hash == base64.StdEncoding.EncodeToString(sum[:]) {
+			return fmt.Sprintf(": %.4s… is what current versions of .NET 4 make of the path alone, the other was made with a <machineKey>, as early ones do", a.Hash)
+		}
+	}
+	return ", which was made with a <machineKey>, as early versions of .NET 4 do"
+}
+
+func siteIDs(apps []*Application) (ids []string) {
+	for _, a := range apps {
+		if _, number, _ := cutNumber(a.Path); number != "" && !slices.Contains(ids, number) {
+			ids = append(ids, number)
+		}
+	}
+	return ids
+}
+
+// remedies are the changes to make in IIS. The id with most sessions is the one to keep: so fewest users lose theirs. apps[0] is it.
+func remedies(d differences, apps []*Application, weak bool) (steps []string) {
+	keep := apps[0]
+	others := elsewhere(apps)
+	if d.number {
+		_, id, _ := cutNumber(keep.Path)
+		steps = append(steps,
+			fmt.Sprintf(`Give the site the same ID on every web server: %s, under which most sessions are. As an administrator on %s: %%windir%%\system32\inetsrv\appcmd list site (shows names and IDs), then %%windir%%\system32\inetsrv\appcmd set site "SITE" /id:%s. Or in IIS Manager: Sites > the site > Advanced Settings > ID. If another site has that ID there, give that one another first.`, id, others, id),
+			`Restart the site there: %windir%\system32\inetsrv\appcmd stop site "SITE", then appcmd start site "SITE".`)
+	}
+	if path := virtualPath(keep.Path); d.letter && path == "/" {
+		steps = append(steps,
+			`A site's root application is spelled by IIS itself, Root by old versions and ROOT by later ones: run the same version of IIS on every web server.`)
+	} else if d.letter {
+		steps = append(steps,
+			fmt.Sprintf(`Spell the application's path on every web server as in %s, capitals included. On %s, as an administrator: %%windir%%\system32\inetsrv\appcmd list app (shows the spelling), appcmd delete app "SITE/PATH", appcmd add app /site.name:"SITE" /path:%s /physicalPath:"FOLDER", appcmd set app "SITE%s" /applicationPool:"POOL". Or in IIS Manager: the application > Remove, then the site > Add Application.`, keep.Path, others, path, path))
+	}
+	if d.clr {
+		steps = append(steps,
+			`Run the application on the same .NET CLR version on every web server: IIS Manager > Application Pools > the pool > Basic Settings > .NET CLR version, or %windir%\system32\inetsrv\appcmd set apppool "POOL" /managedRuntimeVersion:v4.0. The pool recycles by itself.`)
+	}
+	if d.hash {
+		if len(keep.Hash) == 44 {
+			steps = append(steps, `Install the same version of the .NET Framework on every web server: from 4.5 on the hash does not depend on the key.`)
+		}
+		steps = append(steps,
+			`Give the application the same key on every web server: in web.config, under <system.web>, the same <machineKey validationKey="…" decryptionKey="…" validation="SHA1" />, without AutoGenerate and IsolateApps. In IIS Manager: the site > Machine Key > clear "Automatically generate at runtime" and "Generate a unique key for each application", Generate Keys, Apply; then copy the keys to the other web servers.`)
+	}
+	if weak {
+		steps = append(steps, `If these are different applications that only stand at the same place of different sites, nothing is wrong.`)
+	} else {
+		steps = append(steps, `Users with a session under the id that goes lose it, once: do it while few are there.`)
+	}
+	return steps
+}
+
+// elsewhere names the web servers that are to be changed.
+func elsewhere(apps []*Application) string {
+	var names []string
+	for _, a := range apps[1:] {
+		for _, u := range a.Users {
+			if !slices.Contains(names, u.Name) && !slices.ContainsFunc(apps[0].Users, func(v User) bool { return v.Name == u.Name }) {
+				names = append(names, u.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	if len(names) == 0 {
+		return "the others"
+	}
+	return few(names, 5)
+}
+
+// virtualPath is the application's path in its site: "/shop".
+func virtualPath(path string) string {
+	_, _, after := cutNumber(path)
+	if len(after) > len("/ROOT") && strings.EqualFold(after[:len("/ROOT")], "/ROOT") {
+		return after[len("/ROOT"):]
+	}
+	return "/"
+}

@@ -1,0 +1,242 @@
+package findings
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"statemesh/service/api"
+)
+
+// unreachable are members that gossip and cannot be asked for sessions. A connection that has not come about yet is none, so it has to last.
+func unreachable(l *look) {
+	for i := range l.Members {
+		m := &l.Members[i]
+		if !m.live() || m.State == "suspect" || m.State == "leaving" {
+			continue
+		}
+		var from, evidence []string
+		said := func(name, why string) {
+			from = append(from, name)
+			if why != "" {
+				why = ": " + why
+			}
+			evidence = append(evidence, fmt.Sprintf("%s cannot connect to %s at %s%s", name, m.Name, m.Transfer, why))
+		}
+		if self := l.self(); !m.Self && !m.Connected {
+			said(self.Name, m.LastError)
+		}
+		for k := range l.Members {
+			other := &l.Members[k]
+			if other.Self || !other.live() {
+				continue
+			}
+			for _, p := range other.CannotReach {
+				if p.ID == m.ID {
+					said(other.Name, p.Why)
+				}
+			}
+		}
+		if len(from) == 0 {
+			continue
+		}
+		port := "42426"
+		if c := strings.LastIndexByte(m.Transfer, ':'); c >= 0 {
+			port = m.Transfer[c+1:]
+		}
+		l.add(seen{
+			Finding: api.Finding{
+				Kind: Unreachable, Severity: api.Trouble,
+				Title: fmt.Sprintf("%s cannot reach %s's transfer port: users whose sessions are on the other side get error pages",
+					few(from, 3), m.Name),
+				Evidence: evidence,
+				Remedy: []string{
+					fmt.Sprintf(`Let %s's firewall admit the other nodes. In PowerShell there, as an administrator: New-NetFirewallRule -DisplayName "statemesh transfers" -Direction Inbound -Protocol TCP -LocalPort %s -RemoteAddress ADDRESSES-OF-THE-OTHER-NODES -Action Allow`, m.Name, port),
+					fmt.Sprintf(`Test it from %s: Test-NetConnection %s -Port %s`, from[0], host(m.Transfer), port),
+					fmt.Sprintf(`If the other nodes cannot know %s by the address %s, correct transfer in the cluster block of its configuration.`, m.Name, m.Transfer),
+					`If the error is about a certificate or a handshake: the key files of the two differ. docs/security.md says how keys are changed.`,
+				},
+			},
+			about: m.ID, after: 3 * time.Second,
+		})
+	}
+}
+
+func host(addr string) string {
+	if c := strings.LastIndexByte(addr, ':'); c >= 0 {
+		return strings.Trim(addr[:c], "[]")
+	}
+	return addr
+}
+
+// split is when two members that this node sees do not see one another, or one of them not this node. News of members takes seconds to go round.
+func split(l *look) {
+	var evidence []string
+	for i := range l.Members {
+		m := &l.Members[i]
+		if m.Self || !m.live() || !m.Said || m.Sees == nil {
+			continue
+		}
+		var missed []string
+		for k := range l.Members {
+			if other := &l.Members[k]; other.live() && other.State != "leaving" && other.ID != m.ID && !slices.Contains(m.Sees, other.ID) {
+				missed = append(missed, other.Name)
+			}
+		}
+		if len(missed) > 0 {
+			evidence = append(evidence, fmt.Sprintf("%s does not see %s", m.Name, few(missed, maxExamples)))
+		}
+	}
+	if len(evidence) == 0 {
+		return
+	}
+	l.add(seen{
+		Finding: api.Finding{
+			Kind: Split, Severity: api.Trouble,
+			Title:    "The cluster is split: some members do not see each other, and neither side finds the other's sessions",
+			Evidence: evidence,
+			Remedy: []string{
+				`Between those members, let firewalls admit gossip: port 42425, TCP and UDP. From the one: Test-NetConnection THE-OTHER -Port 42425 (that is TCP only).`,
+				`Once they reach each other they find each other again by themselves, within seconds. Of sessions that both sides have changed meanwhile, the later change is kept.`,
+			},
+		},
+		after: 15 * time.Second, keep: 5 * time.Second,
+	})
+}
+
+// missing is when there are fewer members than there are to be.
+func missing(l *look) {
+	expected := l.expected()
+	live := l.liveNames()
+	if !l.Clustered || len(live) >= expected {
+		return
+	}
+	f := api.Finding{
+		Kind: MissingMembers, Severity: api.Trouble,
+		Title:    fmt.Sprintf("%s of %d members are missing: they are down, or the network between is cut", capital(number(expected-len(live))), expected),
+		Evidence: []string{fmt.Sprintf("expect_members is %d; %s sees %d: %s", expected, l.Self, len(live), few(live, 10))},
+		Remedy: []string{
+			`See whether statemesh runs on the machine that is missing, and start it: statemesh serve, or its scheduled task or service.`,
+			`If it runs, it is cut off: its page shows whom it sees. Let firewalls admit port 42425, TCP and UDP, between all nodes (Test-NetConnection NODE -Port 42425). Sessions of the other side cannot be reached meanwhile.`,
+			fmt.Sprintf(`If there are to be only %d from now on, say so in the cluster block of each node's configuration: expect_members = %d.`, len(live), len(live)),
+		},
+	}
+	if expected-len(live) == 1 {
+		f.Title = fmt.Sprintf("One of %d members is missing: it is down, or the network between is cut", expected)
+	}
+	gone, crashed := l.gone()
+	f.Evidence = append(f.Evidence, gone...)
+	if len(gone) > 0 && !crashed { // they handed their sessions over
+		f.Severity = api.Warning
+		f.Title = fmt.Sprintf("%d of %d members are there: the others have been stopped, and their sessions handed over", len(live), expected)
+	}
+	l.add(seen{Finding: f, after: 5 * time.Second})
+}
+
+// expected is how many members there are to be, as far as anybody has been told.
+func (l *look) expected() int {
+	expected := l.Expected
+	for i := range l.Members {
+		if m := &l.Members[i]; expected == 0 && m.live() {
+			expected = max(expected, m.Expects)
+		}
+	}
+	return expected
+}
+
+func (l *look) liveNames() (names []string) {
+	for i := range l.Members {
+		if l.Members[i].live() {
+			names = append(names, l.Members[i].Name)
+		}
+	}
+	return names
+}
+
+// gone says of each member that is not there any more, and has not come back by its name, what became of it.
+func (l *look) gone() (lines []string, crashed bool) {
+	live := l.liveNames()
+	for i := range l.Members {
+		m := &l.Members[i]
+		if m.live() || slices.Contains(live, m.Name) {
+			continue
+		}
+		what := "left, and handed its sessions over,"
+		if m.State == "failed" {
+			what, crashed = "stopped answering", true
+		}
+		lines = append(lines, fmt.Sprintf("%s %s at %s", m.Name, what, m.Since.Local().Format("15:04:05")))
+	}
+	return lines, crashed
+}
+
+// failed are members that do not answer any more, where missing does not say so.
+func failed(l *look) {
+	live := l.liveNames()
+	if len(live) < l.expected() {
+		return
+	}
+	for i := range l.Members {
+		m := &l.Members[i]
+		if m.State != "failed" || slices.Contains(live, m.Name) {
+			continue
+		}
+		l.add(seen{
+			Finding: api.Finding{
+				Kind: MemberFailed, Severity: api.Trouble,
+				Title:    fmt.Sprintf("%s does not answer any more: the sessions it held are out of reach", m.Name),
+				Evidence: []string{fmt.Sprintf("%s has not answered since %s", m.Name, m.Since.Local().Format("15:04:05"))},
+				Remedy: []string{
+					fmt.Sprintf(`See whether %s's machine is up and statemesh runs there; start it. If it crashed, its sessions are gone, and their users begin new ones; if only the network was cut, they come back with it.`, m.Name),
+					`If it runs: let firewalls admit port 42425, TCP and UDP, between all nodes.`,
+					`If it was taken away for good, this disappears within an hour. Stop nodes by statemesh drain --wait and then their service, and nothing is lost.`,
+				},
+			},
+			about: m.ID,
+		})
+	}
+}
+
+func versions(l *look) {
+	by := map[string][]string{}
+	for i := range l.Members {
+		if m := &l.Members[i]; m.live() && m.Version != "" {
+			by[m.Version] = append(by[m.Version], m.Name)
+		}
+	}
+	if len(by) < 2 {
+		return
+	}
+	f := api.Finding{
+		Kind: Versions, Severity: api.Warning,
+		Title: fmt.Sprintf("Nodes run %s different versions of statemesh", number(len(by))),
+		Remedy: []string{
+			`During an upgrade this is as it should be. If it is not one: install the same version on every node.`,
+			`One after the other, and nothing is lost: statemesh drain --wait, stop it, replace the program, start it, wait until statemesh members shows it as up.`,
+		},
+	}
+	for version, names := range by {
+		f.Evidence = append(f.Evidence, fmt.Sprintf("%s: %s", version, few(names, 10)))
+	}
+	slices.Sort(f.Evidence)
+	l.add(seen{Finding: f})
+}
+
+func noKey(l *look) {
+	if !l.Clustered || l.Encrypted {
+		return
+	}
+	l.add(seen{Finding: api.Finding{
+		Kind: NoKey, Severity: api.Warning,
+		Title:    "This cluster has no key: sessions and gossip cross the network in plain text, and anybody who reaches the ports is a member",
+		Evidence: []string{fmt.Sprintf("%s has insecure_plaintext = true and no key_file", l.Self)},
+		Remedy: []string{
+			`Make a key, once, on one node: statemesh keygen > cluster.key, and copy that file to every node, by a way that nobody listens on.`,
+			`In the cluster block of each node's configuration: key_file = "cluster.key", without insecure_plaintext.`,
+			`Restart the nodes. One with a key does not talk to one without, so for that time they do not find each other's sessions: do it when few users are there, or set snapshot_dir on each and stop all before you start the first.`,
+		},
+	}})
+}
+
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
