@@ -1,0 +1,316 @@
+package page_test
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/html"
+
+	"statemesh/service/page"
+	"statemesh/service/page/pagetest"
+)
+
+// get asks a page that is shown of a node.
+func get(t *testing.T, node page.Source, path string) (*http.Response, string) {
+	t.Helper()
+	p := page.New(node)
+	defer p.Close()
+	w := httptest.NewRecorder()
+	p.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+	body, err := io.ReadAll(w.Result().Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Result(), string(body)
+}
+
+// document is the page of a node, parsed.
+func document(t *testing.T, node page.Source) *html.Node {
+	t.Helper()
+	r, body := get(t, node, "/")
+	if r.StatusCode != 200 {
+		t.Fatalf("the page: %d %s", r.StatusCode, body)
+	}
+	root, err := html.Parse(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// elements are all of a document, in order.
+func elements(root *html.Node) (all []*html.Node) {
+	for n := range root.Descendants() {
+		if n.Type == html.ElementNode {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+func attribute(n *html.Node, name string) (string, bool) {
+	for _, a := range n.Attr {
+		if a.Key == name {
+			return a.Val, true
+		}
+	}
+	return "", false
+}
+
+// text is what a document says, its spaces made one.
+func text(root *html.Node) string {
+	var b strings.Builder
+	for n := range root.Descendants() {
+		if n.Type == html.TextNode {
+			b.WriteString(n.Data)
+		}
+	}
+	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+func byID(root *html.Node, id string) *html.Node {
+	for _, n := range elements(root) {
+		if have, _ := attribute(n, "id"); have == id {
+			return n
+		}
+	}
+	return nil
+}
+
+func TestPage_IsCompleteWithoutScripts(t *testing.T) {
+	t.Parallel()
+	for name, node := range pagetest.All(time.Now()) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			says := text(document(t, node))
+			want := []string{node.S.Node, "statemesh " + node.S.Version, node.S.Addresses.State}
+			for _, f := range node.S.Findings {
+				for _, line := range slices.Concat([]string{f.Title}, f.Evidence, f.Remedy) {
+					want = append(want, strings.ReplaceAll(line, "`", ""))
+				}
+			}
+			if node.S.Clustered {
+				for _, m := range node.M.Members {
+					want = append(want, m.Name, m.Gossip)
+				}
+				for _, e := range node.S.Cluster.Events {
+					want = append(want, e.Text)
+				}
+			} else {
+				want = append(want, "This node runs alone", "statemesh keygen")
+			}
+			for _, a := range node.A.Applications {
+				want = append(want, a.Path)
+			}
+			for _, o := range node.S.Operations {
+				want = append(want, o.Op)
+			}
+			for _, text := range want {
+				if !strings.Contains(says, text) {
+					t.Errorf("the page does not say %q", text)
+				}
+			}
+		})
+	}
+}
+
+func TestPage_HasNothingThatThePolicyForbids(t *testing.T) {
+	t.Parallel()
+	for name, node := range pagetest.All(time.Now()) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, n := range elements(document(t, node)) {
+				if n.Data == "style" || n.Data == "iframe" || n.Data == "base" || n.Data == "script" && n.FirstChild != nil {
+					t.Errorf("the page has <%s> with something in it", n.Data)
+				}
+				for _, a := range n.Attr {
+					if a.Key == "style" || strings.HasPrefix(a.Key, "on") {
+						t.Errorf("<%s %s=%q>", n.Data, a.Key, a.Val)
+					}
+					own := strings.HasPrefix(a.Val, "/") && !strings.HasPrefix(a.Val, "//") || strings.HasPrefix(a.Val, "#")
+					if (a.Key == "src" || a.Key == "action" || a.Key == "href" && n.Data != "a") && !own {
+						t.Errorf("<%s %s=%q> is not the node's own", n.Data, a.Key, a.Val)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestPage_IsWellFormed(t *testing.T) {
+	t.Parallel()
+	for name, node := range pagetest.All(time.Now()) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root := document(t, node)
+			ids := map[string]int{}
+			level := 0
+			count := map[string]int{}
+			for _, n := range elements(root) {
+				count[n.Data]++
+				if id, has := attribute(n, "id"); has {
+					ids[id]++
+				}
+				if len(n.Data) == 2 && n.Data[0] == 'h' && n.Data[1] >= '1' && n.Data[1] <= '6' {
+					now := int(n.Data[1] - '0')
+					if now > level+1 {
+						t.Errorf("heading %q of level %d follows one of level %d", text(n), now, level)
+					}
+					level = now
+				}
+			}
+			for id, n := range ids {
+				if n > 1 {
+					t.Errorf("%d elements have the id %q", n, id)
+				}
+			}
+			for _, tag := range []string{"h1", "main", "header", "footer", "title"} {
+				want := 1
+				if tag == "title" {
+					want += len(node.M.Members) // of the picture
+				}
+				if count[tag] != want {
+					t.Errorf("%d <%s>, want %d", count[tag], tag, want)
+				}
+			}
+			for _, n := range elements(root) {
+				for _, key := range []string{"aria-labelledby", "href"} {
+					ref, has := attribute(n, key)
+					if !has || key == "href" && !strings.HasPrefix(ref, "#") {
+						continue
+					}
+					if ref = strings.TrimPrefix(ref, "#"); ids[ref] == 0 {
+						t.Errorf("<%s %s=%q> refers to nothing", n.Data, key, ref)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestPage_EscapesWhatComesFromTheNetwork(t *testing.T) {
+	t.Parallel()
+	node := pagetest.Trouble(time.Now())
+	const evil = `</title><script>alert(1)</script><b title="`
+	node.M.Members[1].Name, node.M.Members[1].LastError, node.M.Members[1].Version = evil, evil, evil
+	node.M.Members[1].State, node.M.Members[1].Connected = "up", false
+	node.A.Applications[0].Path, node.A.Applications[0].Hash = evil, evil
+	node.A.Applications[0].WebServers = []string{evil}
+	node.S.Cluster.Events[0].Text = evil
+	node.S.Findings[0].Title, node.S.Findings[0].Evidence = evil, []string{"`" + evil + "`"}
+	for _, n := range elements(document(t, node)) {
+		if _, src := attribute(n, "src"); n.Data == "b" || n.Data == "script" && !src {
+			t.Errorf("the page has an element of a name's: <%s>", n.Data)
+		}
+	}
+}
+
+func TestPage_TellsBrowsersWhatTheyMayDo(t *testing.T) {
+	t.Parallel()
+	r, _ := get(t, pagetest.Alone(time.Now()), "/")
+	for name, want := range map[string]string{
+		"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+		"X-Content-Type-Options":  "nosniff",
+		"Cache-Control":           "no-store",
+		"Referrer-Policy":         "same-origin",
+		"Content-Type":            "text/html; charset=utf-8",
+	} {
+		if got := r.Header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestPage_AssetsAreKeptForEver(t *testing.T) {
+	t.Parallel()
+	node := pagetest.Alone(time.Now())
+	types := map[string]int{}
+	for _, n := range elements(document(t, node)) {
+		for _, a := range n.Attr {
+			if !strings.HasPrefix(a.Val, "/assets/") {
+				continue
+			}
+			r, body := get(t, node, a.Val)
+			if r.StatusCode != 200 || body == "" || r.Header.Get("Cache-Control") != "public, max-age=31536000, immutable" {
+				t.Errorf("%s: %d, %d bytes, %q", a.Val, r.StatusCode, len(body), r.Header.Get("Cache-Control"))
+			}
+			types[r.Header.Get("Content-Type")]++
+		}
+	}
+	if types["text/css; charset=utf-8"] != 2 || types["text/javascript; charset=utf-8"] != 2 || types["image/svg+xml"] != 5 {
+		t.Errorf("the page's assets: %v", types)
+	}
+	if r, _ := get(t, node, "/assets/page.css"); r.StatusCode != 404 {
+		t.Errorf("an asset without its hash: %d, want 404", r.StatusCode)
+	}
+}
+
+func TestPage_VerdictIsOfTheWorst(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	warned := pagetest.Trouble(now)
+	warned.S.Findings = warned.S.Findings[2:4]
+	one := pagetest.Trouble(now)
+	one.S.Findings = one.S.Findings[2:3]
+	for _, test := range []struct {
+		node        *pagetest.Node
+		word, title string
+	}{
+		{pagetest.Healthy(now), "Sessions are safe", "web01 – statemesh"},
+		{pagetest.Alone(now), "Sessions are safe", "web01 – statemesh"},
+		{pagetest.Draining(now), "Handing its sessions over", "web01 – statemesh"},
+		{one, "1 thing needs attention", "(1) web01 – statemesh"},
+		{warned, "2 things need attention", "(2) web01 – statemesh"},
+		{pagetest.Trouble(now), "Users are losing sessions, or are about to", "(6) web01 – statemesh"},
+	} {
+		root := document(t, test.node)
+		if got := text(byID(root, "verdict-word")); got != test.word {
+			t.Errorf("the verdict is %q, want %q", got, test.word)
+		}
+		for _, n := range elements(root) {
+			if n.Data == "title" && n.Parent.Data == "head" && text(n) != test.title {
+				t.Errorf("the title is %q, want %q", text(n), test.title)
+			}
+		}
+	}
+}
+
+func TestPage_FoldsWhatIsLong(t *testing.T) {
+	t.Parallel()
+	root := document(t, pagetest.Large(time.Now()))
+	for id, want := range map[string]struct {
+		shown, folded int
+		first         string
+	}{
+		"members":      {16, 84, "frontend-web-042"},
+		"applications": {12, 188, "/LM/W3SVC/1/ROOT/shop"},
+	} {
+		shown, folded := 0, 0
+		for _, n := range elements(byID(root, id)) {
+			if n.Data != "tbody" {
+				continue
+			}
+			rows := 0
+			for _, r := range elements(n) {
+				if class, _ := attribute(r, "class"); r.Data == "tr" && class != "problems" {
+					rows++
+				}
+			}
+			if n.Parent.Parent.Data == "details" {
+				folded += rows
+				continue
+			}
+			if shown += rows; !strings.HasPrefix(text(n), want.first) {
+				t.Errorf("%s begin with %.40q, want %q", id, text(n), want.first)
+			}
+		}
+		if shown != want.shown || folded != want.folded {
+			t.Errorf("%s: %d shown, %d folded; want %d and %d", id, shown, folded, want.shown, want.folded)
+		}
+	}
+}
