@@ -9,6 +9,7 @@ import (
 
 	"statemesh/cluster"
 	"statemesh/service/api"
+	"statemesh/service/page"
 )
 
 // The API of the status address: package api has its documents, and guard.go who may ask.
@@ -47,7 +48,7 @@ func (s *Service) addAPI(mux *http.ServeMux) {
 	read("/api/v1/applications", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.sampler.Applications()) })
 	read("/api/v1/history", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.sampler.History()) })
 	read("/api/v1/events", s.serveEvents)
-	addMethod(mux, "POST", "/api/v1/drain", changeGuard(s.serveDrain))
+	addMethod(mux, "POST", "/api/v1/drain", page.ForPeople(changeGuard(s.serveDrain)))
 	addMethod(mux, "POST", "/api/v1/keys/reload", changeGuard(s.serveReload))
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusNotFound, "there is no such document")

@@ -313,7 +313,6 @@ func TestStatus(t *testing.T) {
 		{"GET", "/healthz", 200, "ok\n"},
 		{"HEAD", "/healthz", 200, ""},
 		{"GET", "/readyz", 200, "ready\n"},
-		{"GET", "/", 200, "statemesh 1.2.3 node test: see /healthz /readyz /metrics /api/v1/status /api/v1/members\n"},
 		{"GET", "/other", 404, "404 page not found\n"},
 		{"POST", "/healthz", 405, "Method Not Allowed\n"},
 		{"POST", "/metrics", 405, "Method Not Allowed\n"},

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"statemesh/service/api"
+	"statemesh/service/page"
 	"statemesh/session"
 	"statemesh/wire"
 )
@@ -34,6 +35,7 @@ type Service struct {
 	mesh    mesh   // nil: the node runs alone, and keeps nothing when it stops
 	drain   *drain // nil: the same
 	sampler *sampler
+	page    *page.Page
 	started time.Time // for operators
 
 	stopping atomic.Bool           // for /readyz
@@ -87,6 +89,7 @@ func New(o Options) (*Service, error) {
 	s := &Service{o: o, log: log, store: store, metrics: metrics, guard: guard, conns: newConnections(h, o.MaxConnections), started: time.Now()}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
 	s.sampler = newSampler(s)
+	s.page = page.New(s.sampler)
 	if err := s.newMesh(); err != nil {
 		store.Close()
 		return nil, err

@@ -9,6 +9,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"statemesh/service/page"
 )
 
 // statusGrace is how long a scrape under way may take when the node stops.
@@ -28,6 +30,7 @@ func (s *Service) statusServer() *http.Server {
 	if s.guard.cert != nil {
 		srv.TLSConfig = s.guard.cert.config()
 	}
+	srv.RegisterOnShutdown(s.page.Close) // its live readers would not leave
 	return srv
 }
 
@@ -56,9 +59,9 @@ func (s *Service) statusHandler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		say(w, http.StatusOK, "statemesh "+s.o.Version+" node "+s.o.NodeName+": see /healthz /readyz /metrics /api/v1/status /api/v1/members")
-	})
+	for _, path := range page.Paths {
+		mux.Handle(path, s.page)
+	}
 	s.addAPI(mux)
 	return s.guard.wrap(mux)
 }
