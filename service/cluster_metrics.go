@@ -9,35 +9,25 @@ import (
 	"statemesh/cluster"
 )
 
-// The figures of a node in a cluster; one that runs alone has none of them:
-//
-//	statemesh_cluster_members{state}             as this node sees them: up, suspect, draining, leaving; itself included
-//	statemesh_cluster_joined                     1 once it has found its cluster
-//	statemesh_queries_total{outcome}             requests for sessions that were not here: here, nowhere, held, unknown, shed
-//	statemesh_query_duration_seconds{outcome}    how long they waited for the cluster
-//	statemesh_query_rounds_total                 questions put to all members
-//	statemesh_query_rounds_restarted_total       put again, because a member came or went, or went before
-//	statemesh_queries_waiting
-//	statemesh_transfers_total{direction}         sessions taken over (in) and handed over (out)
-//	statemesh_transfer_bytes_total{direction}    of their bodies
-//	statemesh_transfers_aborted_total, statemesh_transfers_refused_total
-//	statemesh_transfers_under_way{direction}
-//	statemesh_copies, statemesh_copies_adopted_total, statemesh_copies_dropped_total
-//	                                             sessions of which this node has a copy that nobody answers for; what became of them
-//	statemesh_conflicts_total                    sessions that two nodes had after a split: the lesser one, dropped
-//	statemesh_fences_total                       this node was stopped for so long that others may have taken it for dead
-//	statemesh_hints                              notes of where sessions have gone
-//	statemesh_draining                           1 from the beginning of a drain on
-//	statemesh_drain_sessions, statemesh_drain_bytes, statemesh_drain_remaining_sessions
-//	                                             how far the drain is
-type meshCollector struct{ mesh mesh }
+// meshCollector has the figures of a node in a cluster; one that runs alone has none of them. What each means to an operator stands in
+// docs/metrics.md, which a test compares with what is exported.
+type meshCollector struct {
+	mesh     mesh
+	expected int // members; 0: not known
+}
 
 var (
-	membersDesc = prometheus.NewDesc(prefix+"cluster_members", "Members of the cluster as this node sees them, itself included.", []string{"state"}, nil)
+	membersDesc = prometheus.NewDesc(prefix+"cluster_members", "Members of the cluster as this node sees them, itself included; those left or failed are of the last hour.", []string{"state"}, nil)
+	expectDesc  = desc("cluster_expected_members", "Members that there are to be, as expect_members says; 0 if it says nothing.")
 	queriesDesc = prometheus.NewDesc(prefix+"queries_total", "Requests for sessions that were not here, by what the cluster said.", []string{"outcome"}, nil)
 	movedDesc   = prometheus.NewDesc(prefix+"transfers_total", "Sessions moved to this node and away from it.", []string{"direction"}, nil)
 	movedBDesc  = prometheus.NewDesc(prefix+"transfer_bytes_total", "Bytes of the bodies of sessions moved.", []string{"direction"}, nil)
 	movingDesc  = prometheus.NewDesc(prefix+"transfers_under_way", "Sessions that are moving.", []string{"direction"}, nil)
+
+	// Of live members other than this node, by the names that operators gave them.
+	connectedDesc = prometheus.NewDesc(prefix+"peer_connected", "1 if the member can be reached on its transfer port.", []string{"peer"}, nil)
+	tripDesc      = prometheus.NewDesc(prefix+"peer_round_trip_seconds", "Round trip of the last probe on the transfer connection to the member; 0 if there was none.", []string{"peer"}, nil)
+	aheadDesc     = prometheus.NewDesc(prefix+"peer_clock_ahead_seconds", "How far the member's clock is ahead of this node's; negative: behind.", []string{"peer"}, nil)
 )
 
 // meshFigures are those without a label.
@@ -47,6 +37,7 @@ var meshFigures = []struct {
 	of   func(*cluster.Stats, *cluster.DrainProgress) float64
 }{
 	{desc("cluster_joined", "1 once this node has found its cluster."), prometheus.GaugeValue, of(func(s *cluster.Stats) float64 { return truth(s.Joined) })},
+	{desc("cluster_encrypted", "1 if nodes have a key: what they say to each other is encrypted."), prometheus.GaugeValue, of(func(s *cluster.Stats) float64 { return truth(s.Encrypted) })},
 	{desc("query_rounds_total", "Questions put to all members."), prometheus.CounterValue, of(func(s *cluster.Stats) float64 { return float64(s.Rounds) })},
 	{desc("query_rounds_restarted_total", "Questions put to all members again."), prometheus.CounterValue, of(func(s *cluster.Stats) float64 { return float64(s.RoundsRestarted) })},
 	{desc("queries_waiting", "Requests that wait for the cluster."), prometheus.GaugeValue, of(func(s *cluster.Stats) float64 { return float64(s.Waiting) })},
@@ -80,7 +71,7 @@ func truth(b bool) float64 {
 }
 
 // watch adds the cluster's figures. It is called once, before any connection is served.
-func (m *metrics) watch(c mesh) {
+func (m *metrics) watch(c mesh, expected int) {
 	m.fetches = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    prefix + "query_duration_seconds",
 		Help:    "How long requests for sessions that were not here waited for the cluster.",
@@ -89,7 +80,7 @@ func (m *metrics) watch(c mesh) {
 	for _, o := range outcomes {
 		m.fetches.WithLabelValues(o) // shown from the start: a rate needs a beginning
 	}
-	m.registry.MustRegister(&meshCollector{c}, m.fetches)
+	m.registry.MustRegister(&meshCollector{c, expected}, m.fetches)
 }
 
 // outcomes of queries that are shown although they have not happened.
@@ -112,7 +103,7 @@ func seconds(all []time.Duration) []float64 {
 }
 
 func (c *meshCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{membersDesc, queriesDesc, movedDesc, movedBDesc, movingDesc} {
+	for _, d := range []*prometheus.Desc{membersDesc, expectDesc, queriesDesc, movedDesc, movedBDesc, movingDesc, connectedDesc, tripDesc, aheadDesc} {
 		descs <- d
 	}
 	for _, f := range meshFigures {
@@ -128,13 +119,7 @@ func (c *meshCollector) Collect(out chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, n int, label string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), label)
 	}
-	in := map[string]int{}
-	for _, m := range c.mesh.Members() {
-		in[m.State]++
-	}
-	for _, state := range []string{"up", "suspect", "draining", "leaving"} {
-		gauge(membersDesc, in[state], state)
-	}
+	c.collectMembers(out)
 	for _, o := range outcomes {
 		count(queriesDesc, s.Fetches[o], o)
 	}
@@ -147,4 +132,29 @@ func (c *meshCollector) Collect(out chan<- prometheus.Metric) {
 	for _, f := range meshFigures {
 		out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.of(&s, &p))
 	}
+}
+
+// memberStates are shown although no member may be in them.
+var memberStates = []string{"up", "suspect", "draining", "leaving", "left", "failed"}
+
+func (c *meshCollector) collectMembers(out chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	in := map[string]int{}
+	seen := map[string]bool{} // two members may have been given one name
+	for _, m := range c.mesh.Members() {
+		in[m.State]++
+		if m.Self || m.State == "left" || m.State == "failed" || seen[m.Name] {
+			continue
+		}
+		seen[m.Name] = true
+		gauge(connectedDesc, truth(m.Connected), m.Name)
+		gauge(tripDesc, m.RoundTrip.Seconds(), m.Name)
+		gauge(aheadDesc, m.ClockAhead.Seconds(), m.Name)
+	}
+	for _, state := range memberStates {
+		gauge(membersDesc, float64(in[state]), state)
+	}
+	gauge(expectDesc, float64(c.expected))
 }

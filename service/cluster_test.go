@@ -586,7 +586,12 @@ func TestReloadKeys(t *testing.T) {
 
 func TestMetrics_OfACluster(t *testing.T) {
 	t.Parallel()
-	m := &fakeMesh{members: []cluster.Member{{State: "up"}, {State: "up"}, {State: "failed"}, {State: "draining"}}}
+	m := &fakeMesh{members: []cluster.Member{
+		{Name: "test", Self: true, State: "up"},
+		{Name: "web02", State: "up", Connected: true, RoundTrip: 250 * time.Microsecond, ClockAhead: -2500 * time.Millisecond},
+		{Name: "web02", State: "draining"}, // by mistake
+		{Name: "web03", State: "failed"},
+	}}
 	m.stats = cluster.Stats{
 		Joined: true, Members: 3, Fetches: map[string]uint64{"here": 7, "shed": 1}, MovedIn: 5, MovedOut: 6, BytesIn: 50, BytesOut: 60, Rounds: 9,
 		RoundsRestarted: 2, Aborted: 3, Refused: 4, Adopted: 1, Stale: 2, Conflicts: 8, Fences: 1, Waiting: 2, Leaving: 3, Arriving: 4, Copies: 5, Notes: 6,
@@ -604,6 +609,12 @@ func TestMetrics_OfACluster(t *testing.T) {
 	for _, series := range []string{
 		`statemesh_cluster_members{state="up"} 2`,
 		`statemesh_cluster_members{state="suspect"} 0`,
+		`statemesh_cluster_members{state="failed"} 1`,
+		`statemesh_cluster_expected_members 0`,
+		`statemesh_cluster_encrypted 0`,
+		`statemesh_peer_connected{peer="web02"} 1`,
+		`statemesh_peer_round_trip_seconds{peer="web02"} 0.00025`,
+		`statemesh_peer_clock_ahead_seconds{peer="web02"} -2.5`,
 		`statemesh_cluster_members{state="draining"} 1`,
 		`statemesh_cluster_joined 1`,
 		`statemesh_queries_total{outcome="here"} 7`,
@@ -635,6 +646,9 @@ func TestMetrics_OfACluster(t *testing.T) {
 		if !strings.Contains(text, "\n"+series+"\n") {
 			t.Errorf("missing %s", series)
 		}
+	}
+	if strings.Contains(text, `peer="web03"`) {
+		t.Error("a member that has failed is measured")
 	}
 	if alone := newNode(t).metrics(); strings.Contains(alone, "statemesh_cluster") || strings.Contains(alone, "statemesh_quer") {
 		t.Error("a node that runs alone shows figures of a cluster")

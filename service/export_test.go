@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/http"
 	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // What tests reach for besides the exported API.
@@ -26,3 +28,6 @@ func (s *Service) Accept(l net.Listener) (stop func()) {
 		wg.Wait()
 	}
 }
+
+// Registry has the metrics.
+func (s *Service) Registry() prometheus.Gatherer { return s.metrics.registry }

@@ -88,7 +88,7 @@ func (s *Service) startMesh(ctx context.Context) error {
 	}
 	s.meshUp.Store(true)
 	if s.clustered() {
-		s.metrics.watch(s.mesh)
+		s.metrics.watch(s.mesh, s.o.Cluster.ExpectMembers)
 	}
 	s.onStopWithin(leaveTime, "leave the cluster", func(ctx context.Context) error {
 		// Also in a hurry: others would take a node that does not say goodbye for a crashed one, and wait for it.

@@ -13,28 +13,9 @@ import (
 	"statemesh/wire"
 )
 
-// metrics are the node's figures, in a registry of their own:
-//
-//	statemesh_requests_total{op,status}          answers; op "unknown": no request could be made out
-//	statemesh_request_duration_seconds{op}       from the complete head to the written answer
-//	statemesh_received_bytes_total, statemesh_sent_bytes_total
-//	statemesh_bad_requests_total{reason}         answered 400 for what they say
-//	statemesh_shed_requests_total{op}            not started: too many waited for the session, or too long
-//	statemesh_connections, statemesh_connections_accepted_total
-//	statemesh_connections_refused_total          over MaxConnections
-//	statemesh_connections_cut_total{reason}      stalled, unread, idle: see conn.go
-//	statemesh_panics_total                       mistakes in this program
-//	statemesh_build_info{version,goversion}      1
-//
-// and, asked of the store when somebody looks:
-//
-//	statemesh_sessions, statemesh_sessions_created_total, statemesh_sessions_timed_out_total,
-//	statemesh_sessions_abandoned_total           Microsoft's performance counters
-//	statemesh_sessions_refused_total             for lack of memory
-//	statemesh_sessions_locked, statemesh_requests_waiting, statemesh_applications
-//	statemesh_session_body_bytes, statemesh_memory_used_bytes, statemesh_memory_limit_bytes
-//
-// and, of a node in a cluster, what cluster_metrics.go has; and those of the Go runtime and the process. No label holds anything of a request.
+// metrics are the node's figures, in a registry of their own: of requests and connections, counted here; of sessions and memory, asked of
+// the store when somebody looks; of the cluster (cluster_metrics.go); and of the Go runtime and the process. docs/metrics.md says what each
+// means, and a test that it leaves none out. No label holds anything of a request.
 type metrics struct {
 	registry *prometheus.Registry
 	tallies  [tallies]tally
@@ -67,12 +48,19 @@ func newMetrics(store *session.Store, version string) *metrics {
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        prefix + "build_info",
-		Help:        "1.",
+		Help:        "1, with what this program is.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
+	// What has few values is shown from the start: a rate needs a beginning.
 	for _, reason := range refusals {
-		m.statusRefused.WithLabelValues(reason) // shown from the start: a rate needs a beginning
+		m.statusRefused.WithLabelValues(reason)
+	}
+	for _, reason := range []string{"stalled", "unread", "idle"} {
+		m.cutConns.WithLabelValues(reason)
+	}
+	for op := wire.Op(1); op < wire.Op(ops); op++ {
+		m.shedRequests.WithLabelValues(op.String())
 	}
 	m.registry.MustRegister(
 		(*requestCollector)(m), m.sessions, m.badRequests, m.shedRequests, m.openConns, m.acceptedConns, m.refusedConns, m.cutConns,
@@ -96,6 +84,19 @@ func (m *metrics) badRequest(reason string)      { m.badRequests.WithLabelValues
 func (m *metrics) cut(reason string)             { m.cutConns.WithLabelValues(reason).Inc() }
 func (m *metrics) refusedAtStatus(reason string) { m.statusRefused.WithLabelValues(reason).Inc() }
 func (m *metrics) shed(op wire.Op)               { m.shedRequests.WithLabelValues(op.String()).Inc() }
+
+// watchCertificate shows when the status address's certificate ends.
+func (m *metrics) watchCertificate(c *certificate) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: prefix + "status_certificate_expiry_timestamp_seconds",
+		Help: "When the status address's certificate ends, in seconds since 1970; 0 without one.",
+	}, func() float64 {
+		if c == nil {
+			return 0
+		}
+		return float64(c.current().Leaf.NotAfter.Unix())
+	}))
+}
 
 // A tally is what some of the connections have counted. The steady path counts in these and not in Prometheus' own counters, all of which
 // are one memory word for all processors: with two of them a Counter, two sums and a Histogram took 230 ns a request, and it
@@ -219,6 +220,7 @@ var sessionFigures = []struct {
 	{desc("sessions_abandoned_total", "Sessions removed by a web server."), prometheus.CounterValue, func(s *session.Stats) int64 { return s.Abandoned }},
 	{desc("sessions_refused_total", "New sessions refused for lack of memory."), prometheus.CounterValue, func(s *session.Stats) int64 { return s.Refused }},
 	{desc("sessions_locked", "Sessions locked by a web server."), prometheus.GaugeValue, func(s *session.Stats) int64 { return s.Locked }},
+	{desc("lock_waiters", "Requests that are held back because their session is locked."), prometheus.GaugeValue, func(s *session.Stats) int64 { return s.Held }},
 	{desc("requests_waiting", "Requests that wait for their turn on a session."), prometheus.GaugeValue, func(s *session.Stats) int64 { return s.Waiting }},
 	{desc("applications", "Applications that have sessions."), prometheus.GaugeValue, func(s *session.Stats) int64 { return s.Apps }},
 	{desc("session_body_bytes", "Bytes of all sessions' bodies."), prometheus.GaugeValue, func(s *session.Stats) int64 { return s.BodyBytes }},

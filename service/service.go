@@ -75,6 +75,7 @@ func New(o Options) (*Service, error) {
 		store.Close()
 		return nil, err
 	}
+	metrics.watchCertificate(guard.cert)
 	h := &handler{
 		store:          store,
 		format:         format,
