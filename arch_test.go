@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 var onlyIn = map[string][]string{
 	"github.com/hashicorp/hcl/v2":         {"config"},
 	"github.com/hashicorp/go-hclog":       {"cluster", "service", "cmd"},
+	"github.com/hashicorp/go-metrics":     {"cluster"},
 	"github.com/prometheus/client_golang": {"service"},
 	"github.com/spf13/cobra":              {"cmd"},
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"statemesh/cluster/handoff"
+	"statemesh/cluster/internal/gossip"
 )
 
 // Stats are figures at one moment, or counts since the start.
@@ -27,7 +28,12 @@ type Stats struct {
 	Fences                  uint64 // this node stood still for so long that others may have taken it for dead
 
 	Waiting, Leaving, Arriving, Copies, Notes int // now
+
+	Gossip Gossip // zero if the node is alone
 }
+
+// Gossip is how finding out who is there goes, and what memberlist, which does that, says of itself.
+type Gossip = gossip.Stats
 
 // counts are those that the machine does not keep.
 type counts struct {
@@ -51,6 +57,9 @@ func (n *Node) Stats() (s Stats) {
 	s.Copies = int(n.o.Store.Stats().Copies)
 	s.Draining = n.draining.Load() != nil
 	s.Encrypted = n.ring != nil
+	if n.addrs.Load() != nil {
+		s.Gossip = n.gossip.Stats()
+	}
 	s.BytesIn, s.BytesOut = uint64(n.sessions.bytesIn.Load()), uint64(n.sessions.bytesOut.Load())
 	s.Fences = n.counts.fences.Load()
 	s.Fetches = map[string]uint64{}

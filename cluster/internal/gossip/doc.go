@@ -29,6 +29,10 @@
 // An ID is one run of a node: a restarted node has lost its memory, and is another member. Events come in order, from one goroutine, never while
 // memberlist holds its lock; a member's Joined comes before anything else about it.
 //
+// # Figures
+//
+// What memberlist counts it gives to go-metrics, for which there is one receiver in a process: figures.go is that, and hands each node its own.
+//
 // # Goroutines
 //
 // Besides memberlist's own: one for events, one per seed, one for rejoin, one for settle, one for Reconcile, two of the guard. Stop waits for all of ours.

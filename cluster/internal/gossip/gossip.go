@@ -119,6 +119,7 @@ type Membership struct {
 	say     *strangers
 	found   *finding
 	counts  counts
+	figures figures
 	turn    chan struct{} // held by whoever changes what others are told: Update and Leave
 	settled chan struct{} // has one in it if something changed, and notes are to be compared
 	differs chan string   // a member that knows others, to compare notes with at once
@@ -129,7 +130,9 @@ type Membership struct {
 	unlook context.CancelFunc
 	wg     sync.WaitGroup
 	ending atomic.Bool
-	ended  chan struct{}
+
+	uncollect func() // ends figures; set with list
+	ended     chan struct{}
 }
 
 // New checks the options. It starts nothing and opens nothing.
@@ -180,7 +183,10 @@ func (m *Membership) Start() error {
 	}
 	m.net = newGuard(transport, m.o.Label, m.ring != nil, m.say.refused)
 	m.net.start()
-	if m.list, err = memberlist.Create(m.config(ip)); err != nil {
+	config := m.config(ip)
+	config.MetricLabels, m.uncollect = m.figures.collect()
+	if m.list, err = memberlist.Create(config); err != nil {
+		m.uncollect()
 		_ = m.net.Shutdown()
 		return fmt.Errorf("gossip: %w", err)
 	}
@@ -291,6 +297,8 @@ func (m *Membership) config(ip netip.Addr) *memberlist.Config {
 	// Those that left or died are remembered, and count as nodes, for so long: more of them make suspicion last longer (from 10 nodes on).
 	c.GossipToTheDeadTime = 15 * time.Second
 
+	c.QueueCheckInterval = 5 * time.Second // for Figures; nothing else looks at it
+
 	c.TCPTimeout = 2 * time.Second // nobody is waited for longer than it takes to declare them dead
 	c.EnableCompression = false    // packets are tiny, LZW is slow, and what is not there has no bugs
 	c.DNSConfigPath = ""           // names are resolved here, not by memberlist
@@ -378,6 +386,7 @@ func (m *Membership) Stop() {
 	m.turn <- struct{}{} // Leave gives it up now, Update within a second
 	if m.list != nil {
 		_ = m.list.Shutdown() // it only ever tells of its transport, whose errors at the end interest nobody
+		m.uncollect()
 	}
 	<-m.turn
 	m.table.close()
@@ -404,6 +413,7 @@ type Stats struct {
 	TCPOnly                                  uint64    // probes answered by TCP only: UDP is blocked, or lossy
 	Refused                                  uint64    // packets and streams of strangers
 	PacketsIn, PacketsOut, BytesIn, BytesOut uint64
+	Figures                                  // memberlist's own
 }
 
 // counts are kept for Stats.
@@ -425,6 +435,7 @@ func (m *Membership) Stats() Stats {
 		PacketsOut: m.net.packetsOut.Load(),
 		BytesIn:    m.net.bytesIn.Load(),
 		BytesOut:   m.net.bytesOut.Load(),
+		Figures:    m.figures.now(),
 	}
 	if ns := m.counts.heard.Load(); ns != 0 {
 		s.Heard = time.Unix(0, ns)
