@@ -139,12 +139,8 @@ func serve(ctx context.Context, cfg *config.Config, file, addrFile string, log h
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGPIPE) // should whoever reads the log go away, the sessions are not to go with it
 	defer signal.Stop(signals)
-	var reload <-chan os.Signal // of a node that runs alone, SIGHUP means what it always does
-	if cfg.Clustered() {
-		var done func()
-		reload, done = notifyReload()
-		defer done()
-	}
+	reload, done := notifyReload() // also where there is nothing to reload: a node that is told to must not end, and its sessions with it
+	defer done()
 
 	machine, err := config.MachineMemory()
 	if err != nil && cfg.Sessions.MaxMemory.Percent != 0 {
@@ -177,6 +173,10 @@ func serve(ctx context.Context, cfg *config.Config, file, addrFile string, log h
 			log.Info("stopping", "signal", s.String())
 			return stop(node, o.Cluster != nil || o.SnapshotDir != "", signals, log)
 		case <-reload:
+			if !cfg.Clustered() {
+				log.Info("nothing to read again: this node runs alone, without keys")
+				continue
+			}
 			_ = node.ReloadKeys() // it logs
 		}
 	}

@@ -49,6 +49,19 @@ func (p *process) untilLogged(text string) {
 	p.until("log line: "+text, func() bool { return strings.Contains(p.stderr.String(), text) })
 }
 
+// A node without keys has nothing to reload; ending would cost its sessions.
+func TestServe_GoesOnAfterSIGHUP(t *testing.T) {
+	t.Parallel()
+	p := serveNode(t)
+	p.signal(syscall.SIGHUP)
+	p.untilLogged("nothing to read again")
+	p.connect()
+	p.signal(syscall.SIGTERM)
+	if got := p.status(); got != exitDone {
+		t.Errorf("status %d, want %d", got, exitDone)
+	}
+}
+
 func TestServe_EndsOnASignal(t *testing.T) {
 	t.Parallel()
 	for _, s := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
