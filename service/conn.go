@@ -30,12 +30,13 @@ type handler struct {
 	notices        *notices
 }
 
-// conn is one web server's connection. It belongs to whoever serves it, a goroutine of its own or a loop, but for state and interrupt.
+// conn is one web server's connection. It belongs to whoever serves it, a goroutine of its own or a loop, but for state, cut and interrupt.
 type conn struct {
 	*handler
 	remote   net.Addr
 	stopping *atomic.Bool
 	state    atomic.Uint32
+	cut      atomic.Bool // by interrupt: what has come by now is not done any more
 
 	// How it is served: doc.go.
 	loops   *loops     // that may serve it; nil: a goroutine does, to its end
@@ -155,6 +156,7 @@ func (c *conn) endIfIdle() {
 
 // interrupt closes the connection under the hands of whoever serves it.
 func (c *conn) interrupt() {
+	c.cut.Store(true)
 	c.ncMu.Lock()
 	defer c.ncMu.Unlock()
 	if s, ok := c.nc.(interface{ interrupt() }); ok { // a loop's, whose descriptor is the loop's to close
@@ -376,8 +378,8 @@ func (c *conn) answer() error {
 		c.refuse(c.req.Refused)
 		return nil
 	}
-	if !c.fresh() {
-		return errStale
+	if err := c.entitled(); err != nil {
+		return err
 	}
 	c.key = session.KeyOf(c.req.Key)
 	body := c.body
@@ -390,8 +392,8 @@ func (c *conn) answer() error {
 		c.body, c.phase = body, complete // it was not started
 		return errMustWait
 	}
-	if !c.fresh() {
-		return errStale
+	if err := c.entitled(); err != nil {
+		return err
 	}
 	c.resp = respond(c.req.Op, &c.reply)
 	c.make(c.reply.Body())
@@ -402,8 +404,16 @@ func (c *conn) answer() error {
 	return nil
 }
 
-// fresh tells whether this node may speak for its sessions.
-func (c *conn) fresh() bool { return c.mesh == nil || c.mesh.Fresh() }
+// entitled is why the request is not to be done, nor be answered, or nil.
+func (c *conn) entitled() error {
+	switch {
+	case c.cut.Load(): // and the web server is told nothing of what becomes of it
+		return errCut
+	case c.mesh != nil && !c.mesh.Fresh():
+		return errStale
+	}
+	return nil
+}
 
 // refuse makes the answer to a request that makes no sense.
 func (c *conn) refuse(why wire.Refusal) {

@@ -14,6 +14,9 @@ import (
 // taken it for dead. Nothing is known of the request, and that is what an answer that never comes says.
 var errStale = errors.New("this node stood still, and may speak for its sessions only when it has asked for them")
 
+// errCut ends a connection that was cut off while its request was on its way.
+var errCut = errors.New("it was cut off")
+
 // errFetching is what a loop's connection returns while others are asked for its session: it is to be called again when found is
 // their answer.
 var errFetching = errors.New("the session has to be fetched")
@@ -33,7 +36,13 @@ func (c *conn) fetch(body *session.Body) (session.Reply, error) {
 	}
 	ops := c.store.Since(arrived)
 	for {
-		reply, again := c.fetched(c.mesh.Fetch(context.Background(), want), ops, body)
+		a := c.mesh.Fetch(context.Background(), want)
+		if err := c.entitled(); err != nil { // any more: that may have taken seconds
+			c.mesh.Done(a)
+			c.body = body
+			return session.Reply{}, err
+		}
+		reply, again := c.fetched(a, ops, body)
 		if !again {
 			return reply, nil
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -321,6 +322,49 @@ func TestFenced_EndsAllConnections(t *testing.T) {
 				}
 				return
 			}
+		}
+	})
+}
+
+// A request whose session is being fetched when the node finds that it stood still is not done either, whatever the others say.
+func TestFenced_EndsWhatIsBeingFetched(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, start starter) {
+		fetching, goOn := make(chan struct{}, 2), make(chan struct{})
+		n, m := scripted(t, start, func(m *scriptedMesh, _ int, r cluster.Request) cluster.Answer {
+			fetching <- struct{}{}
+			<-goOn
+			if r.Purpose == handoff.Acquire {
+				m.arrive(t, r.Key, 5, "from afar", 7, false)
+				return cluster.Answer{Outcome: handoff.Here}
+			}
+			return cluster.Answer{Outcome: handoff.Nowhere, Grant: session.Grant{Epoch: 1}}
+		})
+		var others []*webServer
+		for range 2 * runtime.GOMAXPROCS(0) {
+			others = append(others, n.dial(t))
+		}
+		puts, locks := n.dial(t), n.dial(t)
+		puts.send(set("new", "0", "body"))
+		locks.send(acquire("x"))
+		<-fetching
+		<-fetching
+		// They go on speaking, so that a loop listens to them no more and does not hear that they are cut off.
+		puts.send(head("y"))
+		locks.send(head("y"))
+		for _, w := range others {
+			wantStandard400(t, w.ask(setWith("a", 20, 0, "0", "")))
+		}
+		m.fenced()
+		close(goOn)
+		for _, w := range []*webServer{puts, locks} {
+			if rest, _ := io.ReadAll(w.r); len(rest) > 0 {
+				t.Errorf("answered %q", rest)
+			}
+		}
+		m.awaitDone(2)
+		if got := m.store.Stats(); got.Created != 0 || got.Locked != 0 {
+			t.Errorf("%d sessions were made, and %d locked, behind the web servers' backs", got.Created, got.Locked)
 		}
 	})
 }

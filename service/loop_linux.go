@@ -207,8 +207,8 @@ func (s *loopConn) fetch(want cluster.Request) {
 
 // ignore does not listen to a web server that goes on speaking, or hangs up, while others are asked for the session it wants.
 func (l *loop) ignore(s *loopConn) {
-	if s.cut.Load() {
-		l.part(s, errStopping)
+	if s.conn.cut.Load() {
+		l.part(s, errCut)
 		return
 	}
 	l.poller.remove(s.fd)
@@ -357,10 +357,9 @@ type loopConn struct {
 	conn     *conn
 	loop     *loop
 	fd       int32
-	readable bool        // something has come that may not have been read yet
-	ignored  bool        // the poller does not say any more that something has come
-	cut      atomic.Bool // interrupted
-	turn     int         // bytes that may yet be read and written before others are served
+	readable bool // something has come that may not have been read yet
+	ignored  bool // the poller does not say any more that something has come
+	turn     int  // bytes that may yet be read and written before others are served
 	iov      [2]unix.Iovec
 }
 
@@ -375,7 +374,7 @@ const (
 // Read reads what has come. It does not ask the kernel again once it got less than it asked for: should more have come meanwhile, the
 // loop will be told.
 func (s *loopConn) Read(p []byte) (int, error) {
-	if s.cut.Load() { // what has come by now is not for us any more
+	if s.conn.cut.Load() { // what has come by now is not for us any more
 		return 0, net.ErrClosed
 	}
 	if !s.readable {
@@ -430,7 +429,6 @@ func (s *loopConn) wrote(n, of int, err unix.Errno) (int, error) {
 
 // interrupt makes what is read next the last, and whatever is written fail.
 func (s *loopConn) interrupt() {
-	s.cut.Store(true)
 	if s.fd != closedFD {
 		unix.Shutdown(int(s.fd), unix.SHUT_RDWR)
 	}
