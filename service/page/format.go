@@ -77,6 +77,14 @@ func latency(s float64) string {
 	return strconv.FormatFloat(s, 'f', 1, 64) + " s"
 }
 
+// took writes how long something took, given in seconds.
+func took(s float64) string {
+	if s < 60 {
+		return latency(s)
+	}
+	return span(seconds(s))
+}
+
 // span writes how long: "42 s", "3 min", "3 h 12 min", "4 d 7 h".
 func span(d time.Duration) string {
 	switch d = max(d, 0); {
@@ -117,6 +125,14 @@ func percent(part, whole int64) float64 {
 // clock is a time of day at the node; stamp is what machines read.
 func clock(t time.Time) string { return t.Local().Format("15:04:05") }
 func stamp(t time.Time) string { return t.Local().Format(time.RFC3339) }
+
+// clockOrDay is the time of day, or of an earlier day that and no seconds: "20 Nov 18:58".
+func clockOrDay(t, now time.Time) string {
+	if t, now := t.Local(), now.Local(); t.YearDay() != now.YearDay() || t.Year() != now.Year() {
+		return t.Format("2 Jan 15:04")
+	}
+	return clock(t)
+}
 
 // plural writes how many of something: "1 member", "3 members".
 func plural(n any, word string) string {

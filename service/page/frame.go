@@ -16,12 +16,12 @@ var templates embed.FS
 // fragments are the ids of the page's parts that change, each rendered by the template of its name.
 var fragments = []string{
 	"node", "asof", "verdict", "findings", "drain", "tile-sessions", "tile-requests", "tile-latency", "tile-memory",
-	"mesh", "members", "operations", "sessions", "moves", "applications", "events", "about",
+	"mesh", "members", "operations", "sessions", "moves", "queries", "applications", "events", "about",
 }
 
 func parse(a *assets) *template.Template {
 	functions := template.FuncMap{
-		"asset": a.path, "count": count, "bytes": bytesText, "rate": rate, "latency": latency, "span": span, "percent": percent,
+		"asset": a.path, "count": count, "bytes": bytesText, "rate": rate, "latency": latency, "took": took, "span": span, "percent": percent,
 		"clock": clock, "stamp": stamp, "pieces": pieces, "plural": plural, "seconds": seconds,
 	}
 	return template.Must(template.New("").Funcs(functions).ParseFS(templates, "templates/*.html"))

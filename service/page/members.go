@@ -22,6 +22,11 @@ type member struct {
 // alive reports whether a member in that state is there, as far as is known.
 func alive(state string) bool { return state != "left" && state != "failed" }
 
+// isBack reports whether a member that is gone has been started again since: a new run is a new member with the same name.
+func isBack(m api.Member, all []api.Member) bool {
+	return !alive(m.State) && slices.ContainsFunc(all, func(o api.Member) bool { return o.Name == m.Name && alive(o.State) })
+}
+
 func newMembers(doc api.Members, now time.Time) []member {
 	all := make([]member, len(doc.Members))
 	for i, m := range doc.Members {
@@ -39,6 +44,9 @@ func newMembers(doc api.Members, now time.Time) []member {
 			row.Clock = clockOff(m.Said.Ahead)
 		}
 		switch {
+		case isBack(m, doc.Members):
+			row.Word += ", and is back"
+			row.rank = -2
 		case m.State == "failed":
 			row.rank = 5
 		case len(row.Trouble) > 0 || m.State == "suspect":

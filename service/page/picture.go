@@ -13,14 +13,14 @@ import (
 
 // picture is the mesh: members on a circle, lines between those that reach each other.
 type picture struct {
-	Width, Height int
-	Nodes         []node
-	Lines         []line
-	Crosses       []point // in the middle of lines that are cut
-	Summary       string  // the same in words
-	States        []string
-	Radius        float64 // of a member's symbol
-	Few           bool    // so few that each has its name
+	Top, Height float64
+	Nodes       []node
+	Lines       []line
+	Crosses     []point // in the middle of lines that are cut
+	Summary     string  // the same in words
+	States      []string
+	Radius      float64 // of a member's symbol
+	Few         bool    // so few that each has its name
 }
 
 type node struct {
@@ -45,13 +45,13 @@ type line struct {
 type point struct{ X, Y float64 }
 
 const (
-	pictureWidth, pictureHeight = 440, 320
+	width, middle = 440, 160 // of the picture, and of the circle
 
 	namedMembers = 16 // up to here every one has its name, and all lines are drawn
 )
 
 func draw(doc api.Members) picture {
-	members := slices.Clone(doc.Members)
+	members := slices.DeleteFunc(slices.Clone(doc.Members), func(m api.Member) bool { return isBack(m, doc.Members) })
 	slices.SortStableFunc(members, func(a, b api.Member) int {
 		switch {
 		case a.Self != b.Self && a.Self:
@@ -61,15 +61,15 @@ func draw(doc api.Members) picture {
 		}
 		return strings.Compare(a.Name, b.Name)
 	})
-	p := picture{Width: pictureWidth, Height: pictureHeight, Few: len(members) <= namedMembers, Radius: 11}
+	p := picture{Few: len(members) <= namedMembers, Radius: 11}
 	ring := 104.0
 	switch {
 	case len(members) == 1:
 		ring = 0
 	case len(members) > 48:
-		p.Radius, ring = 4.5, 138
+		p.Radius, ring = 4, 116
 	case !p.Few:
-		p.Radius, ring = 7, 128
+		p.Radius, ring = 7, 112
 	}
 	places := make([]point, len(members))
 	for i := range members {
@@ -77,14 +77,25 @@ func draw(doc api.Members) picture {
 		if len(members) == 2 {
 			angle += math.Pi / 2 // side by side
 		}
-		places[i] = point{pictureWidth/2 + ring*math.Cos(angle), pictureHeight/2 + ring*math.Sin(angle)}
+		places[i] = point{width/2 + ring*math.Cos(angle), middle + ring*math.Sin(angle)}
 		p.Nodes = append(p.Nodes, p.newNode(members[i], places[i], angle, ring))
 		if !slices.Contains(p.States, members[i].State) {
 			p.States = append(p.States, members[i].State)
 		}
 	}
+	p.crop(places)
 	p.connect(members, places)
 	return p
+}
+
+// crop leaves no more room above and below than labels need.
+func (p *picture) crop(places []point) {
+	top, bottom := places[0].Y, places[0].Y
+	for _, at := range places {
+		top, bottom = min(top, at.Y), max(bottom, at.Y)
+	}
+	const label = 60
+	p.Top, p.Height = round(top-label), round(bottom-top+2*label)
 }
 
 // Size is a symbol's, across.
@@ -119,12 +130,12 @@ func (p *picture) newNode(m api.Member, at point, angle, ring float64) node {
 	if !p.Few && (m.State == "up" || m.State == "left") && !m.Self {
 		return n
 	}
-	n.Name, n.Detail = shorten(m.Name, 14), m.State
+	n.Name, n.Detail = shorten(hostPart(m.Name), 11), m.State
 	switch {
 	case m.Self && m.State == "up":
 		n.Detail = "this node"
 	case m.State == "up" && m.Said != nil:
-		n.Detail = plural(m.Said.Sessions, "session")
+		n.Detail = count(m.Said.Sessions)
 	}
 	return n
 }
@@ -180,7 +191,7 @@ func describe(members []api.Member, cut []string) string {
 	var b strings.Builder
 	switch {
 	case there == 1:
-		b.WriteString("One member is there.")
+		b.WriteString("No other member is there.")
 	case len(cut) == 0:
 		fmt.Fprintf(&b, "%d members, each connected to every other.", there)
 	default:
@@ -192,6 +203,15 @@ func describe(members []api.Member, cut []string) string {
 		}
 	}
 	return b.String()
+}
+
+// hostPart leaves a name's domain away, which is the same for all.
+func hostPart(name string) string {
+	if _, err := netip.ParseAddr(name); err == nil {
+		return name
+	}
+	host, _, _ := strings.Cut(name, ".")
+	return host
 }
 
 // shorten cuts a long name in its middle: both ends of names such as "frontend-web-0017" tell them apart.

@@ -72,7 +72,7 @@ const (
 	shownFindings     = 4
 	shownMembers      = 16
 	shownApplications = 12
-	shownEvents       = 10
+	shownEvents       = 14
 	shownWebServers   = 3
 )
 
@@ -81,7 +81,7 @@ type moment struct {
 	Stamp, Ago, Clock string
 }
 
-func at(t, now time.Time) moment { return moment{stamp(t), ago(now.Sub(t)), clock(t)} }
+func at(t, now time.Time) moment { return moment{stamp(t), ago(now.Sub(t)), clockOrDay(t, now)} }
 
 // Started is since when the node runs.
 func (v *view) Started() moment { return at(v.Status.Started, v.Now) }
@@ -106,11 +106,11 @@ func (v *view) Operations() []api.Operation {
 func (v *view) Queries() []labelled {
 	q := v.Status.Cluster.Queries
 	return []labelled{
-		{"Answered: the session came here", q["here"]},
-		{"Locked there, so it stayed", q["held"]},
+		{"Answered: it came here", q["here"]},
+		{"Locked there: it stayed", q["held"]},
 		{"Missed: nobody has it", q["nowhere"]},
-		{"Unsure: somebody did not answer", q["unknown"]},
-		{"Turned away: too many were waiting", q["shed"]},
+		{"Unsure: no answer from all", q["unknown"]},
+		{"Turned away: too many waiting", q["shed"]},
 	}
 }
 

@@ -54,7 +54,7 @@
     latency: (s) => (s < 1 ? short(s * 1000, [" ms"], 1000) : short(s, [" s"], 1000)),
     bytes: (n) => short(n, [" B", " kB", " MB", " GB", " TB"], 1000),
   };
-  const charts = [];
+  const charts = new Map();
   const history = { times: [], series: {} };
 
   function chart(box) {
@@ -64,7 +64,8 @@
     const note = document.createElement("p");
     note.className = "note";
     const data = () => [history.times, ...names.map((n) => history.series[n] || history.times.map(() => null))];
-    const label = box.querySelector("svg").getAttribute("aria-label");
+    const picture = box.querySelector("svg");
+    const label = picture ? picture.getAttribute("aria-label") : box.parentElement.innerText;
     box.replaceChildren();
     box.setAttribute("role", "img");
     box.setAttribute("aria-label", label);
@@ -77,18 +78,18 @@
         fill: i ? undefined : () => color("--area"),
       }))],
       axes: [
-        { ...axis, space: 70, size: 20, gap: 3, grid: { show: false }, values: (_, at) => at.map((t) => new Date(t * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })) },
-        { ...axis, space: 34, size: 50, gap: 4, grid: { stroke: () => color("--grid"), width: 1 }, values: (_, at) => at.map(scale) },
+        { ...axis, space: 70, size: 20, gap: 3, grid: { show: false }, values: (_, at) => at.map((t) => new Date(t * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) },
+        { ...axis, space: 30, size: 48, gap: 4, grid: { stroke: () => color("--grid"), width: 1 }, values: (_, at) => at.map((n) => (n ? scale(n) : "")) },
       ],
       hooks: { setCursor: [(u) => {
         const i = u.cursor.idx;
         note.textContent = i == null ? "" : names.map((_, n) => u.data[n + 1][i]).map((v) => (v == null ? "–" : scale(v))).join(" · ")
-          + " at " + new Date(u.data[0][i] * 1000).toLocaleTimeString();
+          + " at " + new Date(u.data[0][i] * 1000).toLocaleTimeString([], { hourCycle: "h23" });
       }] },
     }, data(), box);
     box.append(note);
     new ResizeObserver(() => { if (box.clientWidth) plot.setSize({ width: box.clientWidth, height: 96 }); }).observe(box);
-    charts.push(() => plot.setData(data()));
+    charts.set(box, () => plot.setData(data()));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plot.redraw());
   }
 
@@ -97,8 +98,10 @@
     const drop = whole ? history.times.length : Math.max(0, history.times.length + times.length - 300);
     history.times = history.times.slice(drop).concat(times);
     for (const name in series) history.series[name] = (history.series[name] || []).slice(drop).concat(series[name]);
-    if (!charts.length) document.querySelectorAll("[data-series]").forEach(chart);
-    else charts.forEach((draw) => draw());
+    for (const box of document.querySelectorAll("[data-series]")) {
+      if (charts.has(box)) charts.get(box)();
+      else if (box.dataset.series.split(" ").some((n) => history.series[n]?.some((v) => v != null))) chart(box);
+    }
   }
 
   // The connection. One that is lost comes back by itself, unless the node refuses: then it is tried again after a while.
