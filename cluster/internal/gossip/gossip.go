@@ -341,8 +341,8 @@ func (m *Membership) update(meta Meta) error {
 	return nil
 }
 
-// Leave tells the others that this node goes, and stays for another second to answer them: who stops answering while some have not heard yet is
-// taken for failed. Neither seeds nor lost members are looked for any more. Stop comes next; a node that left cannot come back.
+// Leave tells the others that this node goes, and stays for another second to answer them, as long as there are any and ctx allows: who stops
+// answering while some have not heard yet is taken for failed. Neither seeds nor lost members are looked for any more. Stop comes next; a node that left cannot come back.
 func (m *Membership) Leave(ctx context.Context) error {
 	m.unlook()
 	m.turn <- struct{}{}
@@ -353,11 +353,11 @@ func (m *Membership) Leave(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(m.ctx, cancel)()
-	alone := len(m.table.live()) == 0
+	alone := func() bool { return len(m.table.live()) == 0 }
 	meta := *m.meta.Load()
 	meta.Phase = Leaving
 	told := m.update(meta)
-	if !alone {
+	if !alone() {
 		sleep(ctx, spread) // whoever hears of the end first takes it for a failure
 	}
 	if err := errors.Join(told, m.list.Leave(time.Second)); err != nil {
@@ -365,8 +365,10 @@ func (m *Membership) Leave(ctx context.Context) error {
 		// this node's end.
 		m.log.Warn("not everybody could be told that this node leaves", "error", err)
 	}
-	if !alone && !sleep(ctx, linger) {
-		return ctx.Err()
+	for left := linger; left > 0 && !alone(); left -= lookAround { // the others may be leaving as well
+		if !sleep(ctx, lookAround) {
+			break
+		}
 	}
 	return nil
 }
@@ -374,6 +376,8 @@ func (m *Membership) Leave(ctx context.Context) error {
 const (
 	spread = 500 * time.Millisecond // after which all members have heard something, even if they lose packets
 	linger = time.Second
+
+	lookAround = 50 * time.Millisecond
 )
 
 // Stop ends everything and waits for it; Events is not called after it has returned. Without Leave the others take this node for failed.

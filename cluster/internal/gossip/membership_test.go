@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -198,6 +199,30 @@ func TestLeave_IsNoFailure(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Two that are stopped at once do not stay for each other.
+func TestLeave_OfAllAtOnce(t *testing.T) {
+	t.Parallel()
+	runs(t, func(w *world) time.Duration {
+		w.cluster(2)
+		start := time.Now()
+		var leaving sync.WaitGroup
+		for _, n := range w.nodes {
+			leaving.Go(n.leave)
+		}
+		leaving.Wait()
+		took := time.Since(start)
+		if took >= spread+time.Second+linger/2 { // memberlist has a second to tell who is not there any more
+			w.t.Errorf("took %v: they stayed for each other", took)
+		}
+		for _, n := range w.nodes {
+			if strings.Contains(n.log.String(), "failed") {
+				w.t.Errorf("%s: one took the other for failed", n.o.ID)
+			}
+		}
+		return took
+	})
 }
 
 func TestSplit_HealsWithinTenSeconds(t *testing.T) {
