@@ -72,6 +72,7 @@ type conn struct {
 
 	clock clock
 	tally *tally
+	asker asker
 	traffic
 }
 
@@ -141,6 +142,7 @@ func newConn(h *handler, nc net.Conn, stopping *atomic.Bool) *conn {
 		head:     make([]byte, 0, headBuffer),
 		clock:    newClock(),
 		tally:    h.metrics.nextTally(),
+		asker:    h.usage.asker(nc.RemoteAddr()),
 	}
 }
 
@@ -461,6 +463,10 @@ func (c *conn) settle(delivered bool) {
 
 // count adds the request, as it has been answered, to the figures.
 func (c *conn) count() {
-	c.tally.request(c.req.Op, c.resp.Status, c.clock.now()-c.began)
+	now := c.clock.now()
+	c.tally.request(c.req.Op, c.resp.Status, now-c.began)
 	c.tally.add(&c.traffic)
+	if c.resp.Status != wire.StatusBadRequest { // of which the key may be nonsense
+		c.asker.count(c.key, c.resp.Status == wire.StatusOK, now)
+	}
 }

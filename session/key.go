@@ -28,6 +28,12 @@ func KeyOf(b []byte) Key {
 	return Key{app: b[:cut:cut], id: b[cut:]}
 }
 
+// App is what stands before the session's id: the application's name, as far as a key has one.
+func (k Key) App() []byte { return k.app }
+
+// ID is what follows.
+func (k Key) ID() []byte { return k.id }
+
 // Whole is the key in full: for other nodes, never for a log.
 func (k Key) Whole() string {
 	b := make([]byte, 0, len(k.app)+len(k.id))
