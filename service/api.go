@@ -44,7 +44,7 @@ func (s *Service) phase() string {
 func (s *Service) addAPI(mux *http.ServeMux) {
 	read := func(path string, h http.HandlerFunc) { addMethod(mux, "GET", path, readGuard(h)) }
 	read("/api/v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.status()) })
-	read("/api/v1/members", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.members()) })
+	read("/api/v1/members", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.membersSaying()) })
 	read("/api/v1/applications", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.sampler.Applications()) })
 	read("/api/v1/history", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.sampler.History()) })
 	read("/api/v1/events", s.serveEvents)
@@ -99,6 +99,7 @@ func (s *Service) figures(now time.Time) api.Status {
 	}
 	c := s.mesh.Stats()
 	st.Cluster = &api.ClusterStatus{
+		Expected: s.o.Cluster.ExpectMembers, Encrypted: c.Encrypted,
 		Joined: c.Joined, Members: c.Members, Queries: c.Fetches,
 		MovedIn: c.MovedIn, MovedOut: c.MovedOut, BytesIn: c.BytesIn, BytesOut: c.BytesOut,
 		Conflicts: c.Conflicts, Fences: c.Fences, Waiting: c.Waiting, Arriving: c.Arriving, Leaving: c.Leaving, Copies: c.Copies,
@@ -144,6 +145,19 @@ func (s *Service) members() api.Members {
 	doc := api.Members{Node: s.o.NodeName, Members: make([]api.Member, len(all))}
 	for i := range all {
 		doc.Members[i].Member = all[i]
+	}
+	return doc
+}
+
+// membersSaying are the members now, with what they have said of themselves by the last second.
+func (s *Service) membersSaying() api.Members {
+	doc := s.members()
+	said := map[string]*api.Said{}
+	for _, m := range s.sampler.Members().Members {
+		said[m.ID] = m.Said
+	}
+	for i := range doc.Members {
+		doc.Members[i].Said = said[doc.Members[i].ID]
 	}
 	return doc
 }

@@ -35,6 +35,7 @@ type fakeMesh struct {
 	calls    []string
 	stats    cluster.Stats
 	progress cluster.DrainProgress
+	reports  map[string]cluster.Report
 }
 
 func (m *fakeMesh) call(name string) {
@@ -83,6 +84,12 @@ func (m *fakeMesh) Done(cluster.Answer)       {}
 func (m *fakeMesh) Fresh() bool               { return true }
 func (m *fakeMesh) Members() []cluster.Member { return m.members }
 func (m *fakeMesh) Events() []cluster.Event   { return m.events }
+func (m *fakeMesh) Reports() map[string]cluster.Report {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.reports
+}
+func (m *fakeMesh) Bouncing() []cluster.Bouncing { return nil }
 func (m *fakeMesh) Stats() cluster.Stats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -150,7 +157,10 @@ func TestNew_TellsTheClusterItsOptions(t *testing.T) {
 	if got.Fenced == nil {
 		t.Error("the cluster is not told what to do after standing still")
 	}
-	got.Fenced = nil // functions are not to be compared
+	if got.Report == nil {
+		t.Error("the cluster is not told what to tell the others")
+	}
+	got.Fenced, got.Report = nil, nil // functions are not to be compared
 	if !reflect.DeepEqual(got, want) || got.Store == nil || got.Log == nil {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

@@ -111,6 +111,7 @@ func (s *Service) serveEvents(w http.ResponseWriter, r *http.Request) {
 	defer leave()
 	eventHeader(w)
 	out := http.NewResponseController(w)
+	_ = out.SetReadDeadline(time.Time{}) // the server's is for requests, and would end this one
 	send := func(text string) bool {
 		_ = out.SetWriteDeadline(time.Now().Add(listenerPatience)) // not of a test's
 		if _, err := io.WriteString(w, text); err != nil {

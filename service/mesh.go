@@ -24,6 +24,8 @@ type mesh interface {
 	Members() []cluster.Member
 	Stats() cluster.Stats
 	Events() []cluster.Event
+	Reports() map[string]cluster.Report
+	Bouncing() []cluster.Bouncing
 
 	Drain(context.Context) error
 	Progress() cluster.DrainProgress
@@ -58,6 +60,7 @@ func (s *Service) newMesh() error {
 		o.KeyFile, o.Insecure = c.KeyFile, c.Insecure
 		o.CAFile, o.CertFile, o.CertKeyFile = c.CAFile, c.CertFile, c.CertKeyFile
 		o.QueryTimeout = c.QueryTimeout
+		o.Report = s.sampler.reporter.report
 	}
 	m, err := s.o.newMesh(o)
 	if err != nil {

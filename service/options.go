@@ -33,6 +33,7 @@ type Options struct {
 	MaxWaiting     int           // requests that wait for one session. Default 64
 	LockWait       time.Duration // how long a page is held back that wants a session which another has locked. Default 0: not at all
 	StopTimeout    time.Duration // how long requests in flight may take when stopping. Default 4s
+	LongLock       time.Duration // a lock that lasts longer is a finding. Default 110s, ASP.NET's executionTimeout
 
 	// GoroutinePerConn: serve each connection by a goroutine also where there is an event loop, which is on Linux. Default false.
 	GoroutinePerConn bool
@@ -79,6 +80,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.MaxBody, 64<<20)
 	setDefault(&o.RequestTimeout, 30*time.Second)
 	setDefault(&o.StopTimeout, 4*time.Second)
+	setDefault(&o.LongLock, 110*time.Second)
 	if o.Cluster != nil {
 		o.Cluster = o.Cluster.withDefaults()
 	}
@@ -114,6 +116,7 @@ func (o Options) validate() error {
 	sizes := []field[int64]{
 		{"MaxConnections", int64(o.MaxConnections)}, {"IdleTimeout", int64(o.IdleTimeout)}, {"RequestTimeout", int64(o.RequestTimeout)},
 		{"MaxMemory", o.MaxMemory}, {"MaxWaiting", int64(o.MaxWaiting)}, {"LockWait", int64(o.LockWait)}, {"StopTimeout", int64(o.StopTimeout)},
+		{"LongLock", int64(o.LongLock)},
 	}
 	if c := o.Cluster; c != nil { // what else is wrong with it, cluster.New says
 		addrs = append(addrs, field[string]{"Cluster.Gossip", c.Gossip}, field[string]{"Cluster.Transfer", c.Transfer})
