@@ -203,7 +203,7 @@ func TestMembers_ShowWhoseTransferPortIsBlocked(t *testing.T) {
 				f.net.CutOneWay(dataIP(name), dataIP("c"))
 			}
 		}
-		for range 5 {
+		for range 2 {
 			time.Sleep(3*time.Second + 170*ms)
 			block()
 			took := f.within(5*time.Second, "shown", func() bool { return !at("a", "c").Connected && !at("b", "c").Connected })

@@ -21,8 +21,7 @@ type Figures struct {
 	StreamsOut       uint64 // and made
 	PacketBytesOut   uint64
 	StreamBytesOut   uint64
-	NotesOut         int // bytes that this node sent when it last compared notes with another: they grow with the members
-	NotesIn          int // and that it was sent
+	NotesIn          int // bytes that this node was last sent to compare notes with: they grow with the members. 0 without encryption
 	Probe            Timing
 	Spread           Timing // news, to a few others
 	Compare          Timing // notes, with one other
@@ -38,7 +37,7 @@ type Timing struct {
 type figures struct {
 	alive, suspect, dead, degradedProbes, degradedTimeouts        atomic.Uint64
 	streamsIn, streamsOut, packetBytesOut, streamBytesOut         atomic.Uint64
-	queue, notesOut, notesIn                                      atomic.Int64
+	queue, notesIn                                                atomic.Int64
 	probes, spreads, compares, probeTook, spreadTook, compareTook atomic.Int64
 }
 
@@ -74,7 +73,8 @@ func figuresOf(labels []metrics.Label) *figures {
 	return nil
 }
 
-// sink takes memberlist's figures. Those that it does not know it leaves.
+// sink takes memberlist's figures. Those that it does not know it leaves; and three that it does: "health score", which can be asked for at any time;
+// "node instances", which the table knows at once and not every few seconds; and "size local", which is four bytes of something else.
 type sink struct{ metrics.BlackholeSink }
 
 // The sink's methods are called with what memberlist calls a figure, in three parts at most: "memberlist", "msg", "alive".
@@ -116,12 +116,6 @@ func (f *figures) counter(key []string) *atomic.Uint64 {
 	return nil
 }
 
-func (sink) SetGaugeWithLabels(key []string, v float32, labels []metrics.Label) {
-	if f := figuresOf(labels); f != nil && len(key) == 3 && key[1] == "size" && key[2] == "local" {
-		f.notesOut.Store(int64(v))
-	}
-}
-
 func (sink) AddSampleWithLabels(key []string, v float32, labels []metrics.Label) {
 	f := figuresOf(labels)
 	if f == nil {
@@ -156,7 +150,7 @@ func (f *figures) now() Figures {
 		DegradedProbes: f.degradedProbes.Load(), DegradedTimeouts: f.degradedTimeouts.Load(),
 		StreamsIn: f.streamsIn.Load(), StreamsOut: f.streamsOut.Load(),
 		PacketBytesOut: f.packetBytesOut.Load(), StreamBytesOut: f.streamBytesOut.Load(),
-		NotesOut: int(f.notesOut.Load()), NotesIn: int(f.notesIn.Load()),
-		Probe: timing(&f.probes, &f.probeTook), Spread: timing(&f.spreads, &f.spreadTook), Compare: timing(&f.compares, &f.compareTook),
+		NotesIn: int(f.notesIn.Load()),
+		Probe:   timing(&f.probes, &f.probeTook), Spread: timing(&f.spreads, &f.spreadTook), Compare: timing(&f.compares, &f.compareTook),
 	}
 }

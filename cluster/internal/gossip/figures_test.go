@@ -30,7 +30,7 @@ func TestFigures_AreMemberlistsOwn(t *testing.T) {
 				t.Errorf("%s: probes in 20s, one each 200ms that takes 2: %+v", n.o.ID, got.Probe)
 			}
 			if got.Spread.Count == 0 || got.Compare.Count == 0 || got.StreamsIn+got.StreamsOut == 0 || got.PacketBytesOut == 0 || got.StreamBytesOut == 0 ||
-				got.NotesIn == 0 || got.NotesOut == 0 {
+				got.NotesIn < 100 || got.NotesIn > 10_000 {
 				t.Errorf("%s: %+v", n.o.ID, got)
 			}
 		}
