@@ -109,6 +109,7 @@ func (c *meshCollector) Describe(descs chan<- *prometheus.Desc) {
 	for _, f := range meshFigures {
 		descs <- f.desc
 	}
+	describeGossip(descs)
 }
 
 func (c *meshCollector) Collect(out chan<- prometheus.Metric) {
@@ -129,6 +130,7 @@ func (c *meshCollector) Collect(out chan<- prometheus.Metric) {
 	count(movedBDesc, s.BytesOut, "out")
 	gauge(movingDesc, s.Arriving, "in")
 	gauge(movingDesc, s.Leaving, "out")
+	collectGossip(out, &s.Gossip)
 	for _, f := range meshFigures {
 		out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.of(&s, &p))
 	}
