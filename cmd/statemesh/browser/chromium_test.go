@@ -207,7 +207,6 @@ func (tab *tab) press(keys string) {
 	}
 }
 
-
 // picture is the whole page as PNG, as it looks in a window as high as that.
 func (tab *tab) picture(l look) []byte {
 	tab.t.Helper()
