@@ -14,6 +14,8 @@ const (
 
 	flagLocked = 1 << 0 // of a Push
 	flagNew    = 1 << 1
+
+	minPush = 8 + 8 + 1 + 4 + 8 + 4 + 8 + 4 + 2 + 1 // bytes of a Push
 )
 
 func (m Find) append(b []byte) []byte {
@@ -179,6 +181,40 @@ func (f *fields) known() (m Known) {
 	return m
 }
 
+func (m Convoy) append(b []byte) []byte {
+	b = appendU64(b, m.N)
+	b = appendU32(b, uint32(len(m.Pushes)))
+	for i := range m.Pushes {
+		b = m.Pushes[i].append(b)
+	}
+	return b
+}
+
+func (f *fields) convoy() (m Convoy) {
+	m.N = f.u64()
+	n := f.count(minPush)
+	f.check(n <= MaxConvoy)
+	if f.bad || n == 0 {
+		return m
+	}
+	f.text = string(f.rest) // of which all keys are parts
+	m.Pushes = make([]Push, n)
+	for i := range m.Pushes {
+		m.Pushes[i] = f.push()
+	}
+	return m
+}
+
+// ConvoyAck, ConvoyCommit and ConvoyConfirm are alike.
+
+func (m ConvoyAck) append(b []byte) []byte { return appendU64(appendU64(b, m.N), m.Which) }
+
+func (f *fields) convoyAck() (m ConvoyAck) {
+	m.N = f.u64()
+	m.Which = f.u64()
+	return m
+}
+
 func (m Report) append(b []byte) []byte {
 	b = appendU32(b, uint32(len(m.Body)))
 	return append(b, m.Body...)
@@ -284,7 +320,8 @@ func appendVersions(b []byte, v Versions) []byte {
 // fields are those of a frame that have not been read yet.
 type fields struct {
 	rest  []byte
-	bad   bool // they ended too early, or made no sense
+	text  string // if not empty, its end is rest
+	bad   bool   // they ended too early, or made no sense
 	names *names
 }
 
@@ -360,10 +397,15 @@ func (f *fields) count(size int) int {
 func (f *fields) key() Key {
 	n := int(f.u16())
 	f.check(0 < n && n <= MaxKey)
-	if f.bad {
+	b := f.take(n)
+	switch {
+	case f.bad:
 		return ""
+	case f.text != "":
+		end := len(f.text) - len(f.rest)
+		return Key(f.text[end-n : end])
 	}
-	return Key(f.take(n))
+	return Key(b)
 }
 
 func (f *fields) name() NodeID { return f.names.of(f.take(int(f.u8()))) }

@@ -26,8 +26,8 @@
 //	00 00 00 00 00 00 00 2a   transfer
 //	00 03 2f 61 62            key: its length, its bytes
 //
-// After a Push, and only there, follow as many bytes of body as it says: outside the frame, so that they can be read to where they will be
-// stored, and written from there.
+// After a Push follow as many bytes of body as it says: outside the frame, so that they can be read to where they will be stored, and
+// written from there. After a Convoy follow all its Pushes' bodies.
 //
 //	kind      fields
 //	Find      8B round | 4B ask | 1B flags: 1 create | 4B cookie | 8B wait | 8B adopt | 8B priority: arrived | name priority: node | key
@@ -44,6 +44,9 @@
 //	Know      8B version | 4B count | count times: name
 //	Known     8B version
 //	Report    4B length, up to 262144 | bytes
+//	Convoy    8B number | 4B count, up to 64 | count times: what a Push has, then the bodies
+//	ConvoyAck, ConvoyCommit, ConvoyConfirm
+//	          8B number | 8B which
 //	Hello     9B "statemesh" | 2B min | 2B max | 1B lane | 8B generation | name I | name you
 //	Denied    9B "statemesh" | 2B min | 2B max | 2B length, why
 //	Ping      8B number
@@ -64,7 +67,7 @@
 //
 // # Limits
 //
-// A frame has at most MaxFrame bytes, or MaxLong if it is a Claims, Heard or Know, and a Report MaxReport more; a body less than 2 GiB. A Reader looks at the length before it takes
+// A frame has at most MaxFrame bytes, or MaxLong if it is a Claims, Heard, Know or Convoy, and a Report MaxReport more; a body less than 2 GiB. A Reader looks at the length before it takes
 // memory, and takes more for a long one only as it arrives.
 //
 // # How to read it

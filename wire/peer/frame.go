@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// MaxFrame is the most bytes of a frame, the length's own included; but a Claims, Heard or Know may have MaxLong, which is enough for 256
-	// claims with the longest keys, and a Report as many as its body takes.
+	// MaxFrame is the most bytes of a frame, the length's own included; but a Claims, Heard, Know or Convoy may have MaxLong, which is enough
+	// for 256 claims with the longest keys, and a Report as many as its body takes.
 	MaxFrame = 64 << 10
 	MaxLong  = 5 << 20
 	// MaxBody is the most bytes of a session.
@@ -30,7 +30,7 @@ const (
 // ErrUnknown is Parse's answer to a frame of a kind that it does not know, which is to be skipped: the sender is a newer version.
 var ErrUnknown = errors.New("a kind of frame that this version does not know")
 
-// Append appends m's frame; of a Push without its body, which has to follow. A message that no node may send, since a key or a name in it is too long, or
+// Append appends m's frame; of a Push without its body, which has to follow, and so of a Convoy. A message that no node may send, since a key or a name in it is too long, or
 // all of it is, appends nothing.
 func Append(dst []byte, m Message) []byte {
 	start := len(dst)
@@ -44,7 +44,7 @@ func Append(dst []byte, m Message) []byte {
 		ok = sayable(m.Key) && len(m.Holder) <= MaxName
 		dst = m.append(dst)
 	case Push:
-		ok = sayable(m.Key) && 0 <= m.Record.Size && m.Record.Size <= MaxBody
+		ok = sayablePush(&m)
 		dst = m.append(dst)
 	case Ack:
 		ok = sayable(m.Key)
@@ -77,6 +77,15 @@ func Append(dst []byte, m Message) []byte {
 		dst = m.append(dst)
 	case Known:
 		dst = m.append(dst)
+	case Convoy:
+		ok = sayableConvoy(m)
+		dst = m.append(dst)
+	case ConvoyAck:
+		dst = m.append(dst)
+	case ConvoyCommit:
+		dst = ConvoyAck(m).append(dst)
+	case ConvoyConfirm:
+		dst = ConvoyAck(m).append(dst)
 	case Report:
 		ok = len(m.Body) <= MaxReport
 		dst = m.append(dst)
@@ -103,6 +112,19 @@ func Append(dst []byte, m Message) []byte {
 
 func sayable(k Key) bool { return 0 < len(k) && len(k) <= MaxKey }
 
+func sayablePush(p *Push) bool {
+	return sayable(p.Key) && 0 <= p.Record.Size && p.Record.Size <= MaxBody
+}
+
+func sayableConvoy(m Convoy) bool {
+	for i := range m.Pushes {
+		if !sayablePush(&m.Pushes[i]) {
+			return false
+		}
+	}
+	return len(m.Pushes) <= MaxConvoy
+}
+
 func sayableAll(claims []Claim) bool {
 	for i := range claims {
 		if !sayable(claims[i].Key) {
@@ -115,7 +137,7 @@ func sayableAll(claims []Claim) bool {
 // maxSize is the most bytes of a frame. Of kinds yet to come nothing is known.
 func maxSize(k Kind) int {
 	switch {
-	case k == KindClaims, k == KindHeard, k == KindKnow, !k.known():
+	case k == KindClaims, k == KindHeard, k == KindKnow, k == KindConvoy, !k.known():
 		return MaxLong
 	case k == KindReport:
 		return MaxReport + MaxFrame // and what newer versions append
@@ -123,15 +145,18 @@ func maxSize(k Kind) int {
 	return MaxFrame
 }
 
-// Parse reads a whole frame, as Append made it. A Push has no body yet: the Size of its record says how many bytes follow. It keeps nothing
+// Parse reads a whole frame, as Append made it. A Push, or one of a Convoy, has no body yet: the Size of its record says how many bytes follow. It keeps nothing
 // of the frame. Its errors show no key.
 func Parse(frame []byte) (Message, error) {
 	f, k, err := open(frame, nil)
 	if err != nil {
 		return nil, err
 	}
-	if k == KindPush {
+	switch k {
+	case KindPush:
 		return f.end(k, f.push())
+	case KindConvoy:
+		return f.end(k, f.convoy())
 	}
 	return f.message(k)
 }
@@ -151,7 +176,7 @@ func open(frame []byte, names *names) (fields, Kind, error) {
 	return fields{rest: frame[headSize:], names: names}, k, nil
 }
 
-// message reads the fields of any message but a Push, which a Reader has to complete.
+// message reads the fields of any message but a Push and a Convoy, which a Reader has to complete.
 func (f *fields) message(k Kind) (Message, error) {
 	switch k {
 	case KindFind:
@@ -178,6 +203,12 @@ func (f *fields) message(k Kind) (Message, error) {
 		return f.end(k, f.know())
 	case KindKnown:
 		return f.end(k, f.known())
+	case KindConvoyAck:
+		return f.end(k, f.convoyAck())
+	case KindConvoyCommit:
+		return f.end(k, ConvoyCommit(f.convoyAck()))
+	case KindConvoyConfirm:
+		return f.end(k, ConvoyConfirm(f.convoyAck()))
 	case KindReport:
 		return f.end(k, f.report())
 	case KindHello:

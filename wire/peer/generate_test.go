@@ -43,7 +43,7 @@ var (
 	messages = rapid.Custom(func(t *rapid.T) peer.Message {
 		key := keys.Draw(t, "key")
 		n := rapid.Uint64()
-		switch k := peer.Kind(rapid.IntRange(int(peer.KindFind), int(peer.KindReport)).Draw(t, "kind")); k {
+		switch k := peer.Kind(rapid.IntRange(int(peer.KindFind), int(peer.KindConvoyConfirm)).Draw(t, "kind")); k {
 		case peer.KindFind:
 			return peer.Find{
 				Key: key, Round: n.Draw(t, "round"), Ask: rapid.Uint32().Draw(t, "ask"), Create: rapid.Bool().Draw(t, "create"),
@@ -78,6 +78,18 @@ var (
 			return peer.Know{Version: n.Draw(t, "version"), Members: noneIfEmpty(rapid.SliceOfN(nodes, 0, 30).Draw(t, "members"))}
 		case peer.KindKnown:
 			return peer.Known{Version: n.Draw(t, "version")}
+		case peer.KindConvoy:
+			var pushes []peer.Push
+			for range rapid.IntRange(0, peer.MaxConvoy).Draw(t, "n") {
+				pushes = append(pushes, peer.Push{Key: keys.Draw(t, "key"), Transfer: n.Draw(t, "transfer"), Record: records.Draw(t, "record")})
+			}
+			return peer.Convoy{N: n.Draw(t, "number"), Pushes: pushes}
+		case peer.KindConvoyAck:
+			return peer.ConvoyAck{N: n.Draw(t, "number"), Which: n.Draw(t, "which")}
+		case peer.KindConvoyCommit:
+			return peer.ConvoyCommit{N: n.Draw(t, "number"), Which: n.Draw(t, "which")}
+		case peer.KindConvoyConfirm:
+			return peer.ConvoyConfirm{N: n.Draw(t, "number"), Which: n.Draw(t, "which")}
 		case peer.KindReport:
 			return peer.Report{Body: noneIfEmpty(rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(t, "body"))}
 		default:
@@ -119,8 +131,11 @@ func TestReader_StreamOfAnything(t *testing.T) {
 				p.Record.Size %= 200_000
 				want[i], m = p, p
 			}
+			for i := range pushesOf(m) {
+				pushesOf(m)[i].Record.Size %= 200_000 // of a Convoy in its place
+			}
 			data = peer.Append(data, m)
-			if p, ok := m.(peer.Push); ok {
+			for _, p := range pushesOf(m) {
 				data = append(data, make([]byte, p.Record.Size)...)
 			}
 		}

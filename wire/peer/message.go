@@ -70,6 +70,10 @@ const (
 	KindKnow
 	KindKnown
 	KindReport
+	KindConvoy
+	KindConvoyAck
+	KindConvoyCommit
+	KindConvoyConfirm
 )
 
 // These are the connection's own. Numbers are only ever appended.
@@ -83,8 +87,8 @@ const (
 var kindNames = [256]string{
 	KindFind: "Find", KindReply: "Reply", KindPush: "Push", KindAck: "Ack", KindRefuse: "Refuse", KindCommit: "Commit", KindAbort: "Abort",
 	KindConfirm: "Confirm", KindNoRecord: "NoRecord", KindClaims: "Claims", KindHeard: "Heard", KindKnow: "Know", KindKnown: "Known",
-	KindReport: "Report",
-	KindHello:  "Hello", KindDenied: "Denied", KindPing: "Ping", KindPong: "Pong",
+	KindReport: "Report", KindConvoy: "Convoy", KindConvoyAck: "ConvoyAck", KindConvoyCommit: "ConvoyCommit", KindConvoyConfirm: "ConvoyConfirm",
+	KindHello: "Hello", KindDenied: "Denied", KindPing: "Ping", KindPong: "Pong",
 }
 
 func (k Kind) String() string {
@@ -261,6 +265,25 @@ type Known struct{ Version uint64 }
 // replaces it.
 type Report struct{ Body []byte }
 
+// Convoy is many Pushes at once, of small sessions. It and what is said of it are never repeated: each session goes on alone, by the messages
+// above, if something is lost, refused or late.
+type Convoy struct {
+	N      uint64 // the sender's number of it, never used again
+	Pushes []Push
+}
+
+// MaxConvoy is the most Pushes of a Convoy.
+const MaxConvoy = 64
+
+// ConvoyAck is an Ack for some of a convoy's sessions: bit i of Which stands for Pushes[i].
+type ConvoyAck struct{ N, Which uint64 }
+
+// ConvoyCommit is a Commit for some of them.
+type ConvoyCommit struct{ N, Which uint64 }
+
+// ConvoyConfirm is a Confirm for those that a ConvoyCommit was for.
+type ConvoyConfirm struct{ N, Which uint64 }
+
 // Hello is the first frame of a connection, both ways.
 type Hello struct {
 	Speaks     Versions
@@ -325,21 +348,25 @@ type Pong struct {
 	Clock int64
 }
 
-func (Find) Kind() Kind     { return KindFind }
-func (Reply) Kind() Kind    { return KindReply }
-func (Push) Kind() Kind     { return KindPush }
-func (Ack) Kind() Kind      { return KindAck }
-func (Refuse) Kind() Kind   { return KindRefuse }
-func (Commit) Kind() Kind   { return KindCommit }
-func (Abort) Kind() Kind    { return KindAbort }
-func (Confirm) Kind() Kind  { return KindConfirm }
-func (NoRecord) Kind() Kind { return KindNoRecord }
-func (Claims) Kind() Kind   { return KindClaims }
-func (Heard) Kind() Kind    { return KindHeard }
-func (Know) Kind() Kind     { return KindKnow }
-func (Known) Kind() Kind    { return KindKnown }
-func (Report) Kind() Kind   { return KindReport }
-func (Hello) Kind() Kind    { return KindHello }
-func (Denied) Kind() Kind   { return KindDenied }
-func (Ping) Kind() Kind     { return KindPing }
-func (Pong) Kind() Kind     { return KindPong }
+func (Find) Kind() Kind          { return KindFind }
+func (Reply) Kind() Kind         { return KindReply }
+func (Push) Kind() Kind          { return KindPush }
+func (Ack) Kind() Kind           { return KindAck }
+func (Refuse) Kind() Kind        { return KindRefuse }
+func (Commit) Kind() Kind        { return KindCommit }
+func (Abort) Kind() Kind         { return KindAbort }
+func (Confirm) Kind() Kind       { return KindConfirm }
+func (NoRecord) Kind() Kind      { return KindNoRecord }
+func (Claims) Kind() Kind        { return KindClaims }
+func (Heard) Kind() Kind         { return KindHeard }
+func (Know) Kind() Kind          { return KindKnow }
+func (Known) Kind() Kind         { return KindKnown }
+func (Report) Kind() Kind        { return KindReport }
+func (Convoy) Kind() Kind        { return KindConvoy }
+func (ConvoyAck) Kind() Kind     { return KindConvoyAck }
+func (ConvoyCommit) Kind() Kind  { return KindConvoyCommit }
+func (ConvoyConfirm) Kind() Kind { return KindConvoyConfirm }
+func (Hello) Kind() Kind         { return KindHello }
+func (Denied) Kind() Kind        { return KindDenied }
+func (Ping) Kind() Kind          { return KindPing }
+func (Pong) Kind() Kind          { return KindPong }

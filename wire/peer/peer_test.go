@@ -55,6 +55,18 @@ var golden = []golden1{
 	{peer.Known{Version: 1}, "00000009 0d 0000000000000001"},
 	{peer.Report{Body: []byte(`{"a":1}`)}, "0000000c 0e 00000007 7b2261223a317d"},
 	{
+		peer.Convoy{N: 7, Pushes: []peer.Push{
+			{Key: "/a/b", Transfer: 1, Record: peer.Record{Epoch: 2, Locked: true, Cookie: 3, LockAge: 4, Timeout: 20, TimeLeft: 5, New: true, Size: 6}},
+			{Key: "/a/cd", Transfer: 8, Record: peer.Record{Epoch: 9, Timeout: 20, TimeLeft: 10}},
+		}},
+		"00000074 0f 0000000000000007 00000002" +
+			"0000000000000001 0000000000000002 03 00000003 0000000000000004 00000014 0000000000000005 00000006 0004 2f612f62" +
+			"0000000000000008 0000000000000009 00 00000000 0000000000000000 00000014 000000000000000a 00000000 0005 2f612f6364",
+	},
+	{peer.ConvoyAck{N: 7, Which: 3}, "00000011 10 0000000000000007 0000000000000003"},
+	{peer.ConvoyCommit{N: 7, Which: 2}, "00000011 11 0000000000000007 0000000000000002"},
+	{peer.ConvoyConfirm{N: 7, Which: 2}, "00000011 12 0000000000000007 0000000000000002"},
+	{
 		peer.Hello{Speaks: peer.Versions{Min: 1, Max: 2}, Lane: peer.Bulk, Generation: 3, Self: "web01-0a", To: "web02-0b"},
 		"00000029 80 73746174656d657368 0001 0002 02 0000000000000003 08 77656230312d3061 08 77656230322d3062",
 	},
@@ -123,6 +135,8 @@ func TestAppend_SaysNothingRatherThanNonsense(t *testing.T) {
 		peer.Push{Key: long}, peer.Push{Key: "k", Record: peer.Record{Size: -1}}, peer.Push{Key: "k", Record: peer.Record{Size: peer.MaxBody + 1}},
 		peer.Ack{Key: long}, peer.Refuse{Key: long}, peer.Commit{Key: long}, peer.Abort{Key: long}, peer.Confirm{Key: long}, peer.NoRecord{Key: long},
 		peer.Claims{Claims: []peer.Claim{{Key: long}}}, peer.Heard{Claims: []peer.Claim{{}}}, peer.Know{Members: []peer.NodeID{name}},
+		peer.Convoy{Pushes: []peer.Push{{Key: long}}}, peer.Convoy{Pushes: []peer.Push{{Key: "k", Record: peer.Record{Size: -1}}}},
+		peer.Convoy{Pushes: slices.Repeat([]peer.Push{{Key: "k"}}, peer.MaxConvoy+1)},
 		peer.Know{Members: make([]peer.NodeID, peer.MaxLong)}, peer.Hello{Self: name}, peer.Hello{To: name},
 		peer.Report{Body: make([]byte, peer.MaxReport+1)},
 	} {
@@ -215,6 +229,7 @@ func TestParse_Nonsense(t *testing.T) {
 		{"other magic", "00000012 81 53746174656d657368 0001 0002 0002 6e6f"},
 		{"a longer report than there is", "0000000b 0e 00000007 7b2261223a31"},
 		{"a report that is too long", "00000009 0e 00040001 7b2261"},
+		{"a convoy of none that is there", "0000000d 0f 0000000000000001 00000001"},
 		{"half a clock", "0000000d 83 0000000000000001 18a0b1c2"},
 		{"lane 0", "00000019 80 73746174656d657368 0001 0002 00 0000000000000003 00 00"},
 	} {
@@ -272,7 +287,7 @@ func stream(t testing.TB) (data []byte, ends map[int]bool) {
 	ends = map[int]bool{0: true}
 	for i, g := range golden {
 		data = append(data, unhex(t, g.bytes)...)
-		if p, ok := g.m.(peer.Push); ok {
+		for _, p := range pushesOf(g.m) {
 			data = append(data, strings.Repeat("b", p.Record.Size)...)
 		}
 		ends[len(data)] = true
@@ -293,9 +308,14 @@ func TestReader_StreamInAnyPieces(t *testing.T) {
 		r := peer.NewReader(slow(bytes.NewReader(data)), peer.MaxFrame)
 		for _, g := range golden {
 			want := g.m
-			if p, ok := want.(peer.Push); ok {
-				p.Record.Body = "bbbbbb"
-				want = p
+			switch m := want.(type) {
+			case peer.Push:
+				m.Record.Body = "bbbbbb"
+				want = m
+			case peer.Convoy:
+				m.Pushes = slices.Clone(m.Pushes)
+				m.Pushes[0].Record.Body, m.Pushes[1].Record.Body = "bbbbbb", ""
+				want = m
 			}
 			got, err := r.Next(readBody(r))
 			if err != nil || !reflect.DeepEqual(got, want) {
@@ -398,6 +418,17 @@ func TestReader_TakesMemoryForTheKeyAndTheMessageOnly(t *testing.T) {
 			t.Errorf("%v: %v allocations to write", m.Kind(), got)
 		}
 	}
+}
+
+// pushesOf are the sessions that a message carries.
+func pushesOf(m peer.Message) []peer.Push {
+	switch m := m.(type) {
+	case peer.Push:
+		return []peer.Push{m}
+	case peer.Convoy:
+		return m.Pushes
+	}
+	return nil
 }
 
 func readBody(r *peer.Reader) func(peer.Push) (any, error) {

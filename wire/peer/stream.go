@@ -12,7 +12,7 @@ import (
 type Reader struct {
 	br    *bufio.Reader
 	names names
-	body  int // bytes of the latest Push's that have not been read
+	body  int // bytes of the latest session's that have not been read
 }
 
 // NewReader makes one, which reads up to buffer bytes ahead. Frames that are longer cost memory of their own.
@@ -22,8 +22,8 @@ func NewReader(r io.Reader, buffer int) *Reader { return &Reader{br: bufio.NewRe
 func (r *Reader) Buffered() int { return r.br.Buffered() }
 
 // Next returns the next message, and skips frames of unknown kinds. A Push's body follows on its head: arrive is called with the head and reads
-// the body from the Reader, as much of it as it wants, and returns what the record shall know it by; what it leaves is skipped. A nil arrive skips
-// everything.
+// the body from the Reader, as much of it as it wants, and returns what the record shall know it by; what it leaves is skipped. So it is for each Push
+// of a Convoy. A nil arrive skips everything.
 //
 // The error is io.EOF if the connection ended between two frames. After an error the Reader is of no use.
 func (r *Reader) Next(arrive func(Push) (body any, err error)) (Message, error) {
@@ -39,18 +39,40 @@ func (r *Reader) Next(arrive func(Push) (body any, err error)) (Message, error) 
 		if err != nil {
 			return nil, err
 		}
-		if k != KindPush {
-			return f.message(k)
+		switch k {
+		case KindPush:
+			return r.push(f, arrive)
+		case KindConvoy:
+			return r.convoy(f, arrive)
 		}
-		p := f.push()
-		if f.bad {
-			return nil, malformed(k)
-		}
-		if p.Record.Body, err = r.arrived(p, arrive); err != nil {
+		return f.message(k)
+	}
+}
+
+func (r *Reader) push(f fields, arrive func(Push) (any, error)) (Message, error) {
+	p := f.push()
+	if f.bad {
+		return nil, malformed(KindPush)
+	}
+	var err error
+	if p.Record.Body, err = r.arrived(p, arrive); err != nil {
+		return nil, err
+	}
+	return p, nil // made a Message only now, with its body: once
+}
+
+func (r *Reader) convoy(f fields, arrive func(Push) (any, error)) (Message, error) {
+	c := f.convoy()
+	if f.bad {
+		return nil, malformed(KindConvoy)
+	}
+	for i := range c.Pushes {
+		var err error
+		if c.Pushes[i].Record.Body, err = r.arrived(c.Pushes[i], arrive); err != nil {
 			return nil, err
 		}
-		return p, nil // made a Message only now, with its body: once
 	}
+	return c, nil
 }
 
 // arrived sees to the body of a Push.
