@@ -91,7 +91,20 @@ func (t *Transport) dropCountLocked(id peer.NodeID) {
 
 // serve hands on what comes, until the connection ends.
 func (t *Transport) serve(in *inbound) error {
-	arrive := func(p peer.Push) (any, error) { return t.arrive(in, p) }
+	var bodies []Body // of the message that is being read
+	arrive := func(p peer.Push) (any, error) {
+		body, err := t.arrive(in, p)
+		if body == nil || err != nil {
+			return nil, err
+		}
+		bodies = append(bodies, body)
+		return body, nil
+	}
+	defer func() { // they are the receiver's if he has been given the message
+		for _, b := range bodies {
+			b.Discard()
+		}
+	}()
 	var pong []byte
 	for {
 		m, err := in.frames.Next(arrive)
@@ -109,14 +122,11 @@ func (t *Transport) serve(in *inbound) error {
 			return fmt.Errorf("it sends a %v where none belongs", m.Kind())
 		}
 		if in.stale.Load() {
-			if p, ok := m.(peer.Push); ok {
-				if body, ok := p.Record.Body.(Body); ok {
-					body.Discard()
-				}
-			}
 			return errors.New("a later connection was opened")
 		}
 		in.messages.Add(1)
+		clear(bodies)
+		bodies = bodies[:0]
 		t.o.Receive(in.from, m)
 		if in.frames.Buffered() == 0 {
 			t.o.Received()
@@ -125,7 +135,7 @@ func (t *Transport) serve(in *inbound) error {
 }
 
 // arrive reads a session's bytes to where they will be stored. Without memory for them it reads none, and the Reader skips them.
-func (t *Transport) arrive(in *inbound, p peer.Push) (any, error) {
+func (t *Transport) arrive(in *inbound, p peer.Push) (Body, error) {
 	switch {
 	case p.Record.Size == 0:
 		return nil, nil

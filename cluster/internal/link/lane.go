@@ -97,11 +97,7 @@ func (l *lane) addPush(m peer.Message, p peer.Push) {
 }
 
 func (l *lane) addPushLocked(m peer.Message, p peer.Push) bool {
-	var bytes []byte
-	source, _ := p.Record.Body.(Source)
-	if source != nil {
-		bytes = source.Bytes()
-	}
+	bytes := bytesOf(&p.Record)
 	if len(bytes) != p.Record.Size || len(bytes) > l.t.o.MaxBody || l.down {
 		return false
 	}
@@ -117,6 +113,7 @@ func (l *lane) addPushLocked(m peer.Message, p peer.Push) bool {
 		if len(frames) == 0 {
 			return false
 		}
+		source := p.Record.Body.(Source)
 		source.Hold()
 		l.line = append(l.line, &parcel{frames: frames, messages: 1, pushes: []pushed{what}, body: source, bytes: bytes, times: 1})
 		l.queued += len(frames) + len(bytes)
@@ -131,6 +128,52 @@ func (l *lane) addPushLocked(m peer.Message, p peer.Push) bool {
 	to.pushes = append(to.pushes, what)
 	l.addedLocked(to, before)
 	return true
+}
+
+// addConvoy puts many small sessions in line, all or none. m is c, made a Message already.
+func (l *lane) addConvoy(m peer.Message, c peer.Convoy) {
+	l.mu.Lock()
+	ok := l.addConvoyLocked(m, c)
+	if !ok {
+		l.out.dropped++
+	}
+	l.mu.Unlock()
+	if !ok {
+		l.t.undelivered(l.to, carries(m), 1)
+	}
+}
+
+func (l *lane) addConvoyLocked(m peer.Message, c peer.Convoy) bool {
+	total := 0
+	for i := range c.Pushes {
+		r := &c.Pushes[i].Record
+		if len(bytesOf(r)) != r.Size || r.Size > l.t.o.MaxBody {
+			return false
+		}
+		total += r.Size
+	}
+	if !l.admitLocked(total) {
+		return false
+	}
+	to := l.openLocked()
+	before := len(to.frames)
+	if to.frames = peer.Append(to.frames, m); len(to.frames) == before {
+		return false
+	}
+	to.frames = slices.Grow(to.frames, total)
+	for i := range c.Pushes {
+		to.frames = append(to.frames, bytesOf(&c.Pushes[i].Record)...)
+	}
+	to.pushes = append(to.pushes, carries(m))
+	l.addedLocked(to, before)
+	return true
+}
+
+func bytesOf(r *peer.Record) []byte {
+	if source, ok := r.Body.(Source); ok {
+		return source.Bytes()
+	}
+	return nil
 }
 
 // mergeLocked: a large session that is sent again while it still waits, or is just going, does not go twice. What the newer frame says is

@@ -33,7 +33,7 @@ type Options struct {
 	// Member is where membership says that a member is, ip:port. Nobody else is dialed. Required.
 	Member func(id peer.NodeID) (addr string, ok bool)
 	// Receive takes a message from the node that its connection's certificate names: member or not, that is for the rules to judge. It is called from
-	// the connection's goroutine, so while it waits, nothing else comes over this connection. A Push's Record.Body is what
+	// the connection's goroutine, so while it waits, nothing else comes over this connection. A Push's Record.Body, alone or in a Convoy, is what
 	// NewBody returned, full, and is the receiver's from now on; it is nil if the session has no bytes (Size is 0), or if there was no
 	// memory for them (it is not): such a session must be refused. Required.
 	Receive func(from peer.NodeID, m peer.Message)
@@ -41,7 +41,8 @@ type Options struct {
 	Received func()
 	// NewBody makes room for a session of n bytes, n > 0. Required.
 	NewBody func(n int) (Body, error)
-	// Undelivered tells that a Push has not reached the receiver and never will. Only its Key and Transfer are set. Called from a goroutine of the
+	// Undelivered tells that a Push has not reached the receiver and never will. Only its Key and Transfer are set; of a Convoy only the Transfer, which
+	// is the convoy's number. Called from a goroutine of the
 	// transport's own, never from within Send.
 	Undelivered func(to peer.NodeID, p peer.Push)
 

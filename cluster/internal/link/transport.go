@@ -100,15 +100,15 @@ func (t *Transport) Forget(id peer.NodeID) {
 // Send puts a message for a node in line, to go with the next Flush. It never waits. If there is no way to the node, or too much in line already, the message
 // is dropped: whoever sends it must repeat it anyway.
 //
-// The body of a Push is its Record.Body, a Source, of Record.Size bytes. A small one is copied; a large one held until it has been sent.
+// The body of a Push is its Record.Body, a Source, of Record.Size bytes. A small one is copied, and so are those of a Convoy; a large one held until it
+// has been sent.
 func (t *Transport) Send(to peer.NodeID, m peer.Message) {
-	p, push := m.(peer.Push)
 	t.mu.Lock()
 	l := t.links[to]
 	if l == nil {
 		t.mu.Unlock()
-		if push {
-			t.undelivered(to, pushed{p.Key, p.Transfer}, 1)
+		if what := carries(m); what != (pushed{}) {
+			t.undelivered(to, what, 1)
 		}
 		return
 	}
@@ -117,9 +117,12 @@ func (t *Transport) Send(to peer.NodeID, m peer.Message) {
 	if large(m) {
 		which = l.bulk
 	}
-	if push {
+	switch p := m.(type) {
+	case peer.Push:
 		which.addPush(m, p)
-	} else {
+	case peer.Convoy:
+		which.addConvoy(m, p)
+	default:
 		which.add(m)
 	}
 	t.mu.Lock() // only now: a Flush in between would wake the lane too early, and not again
@@ -263,10 +266,21 @@ func (t *Transport) Peers() []PeerStatus {
 	return all
 }
 
-// pushed is what is remembered of a Push that waits.
+// pushed is what is remembered of a Push that waits; or of a Convoy, with its number and no key.
 type pushed struct {
 	key      peer.Key
 	transfer uint64
+}
+
+// carries tells which sessions a message carries; zero: none.
+func carries(m peer.Message) pushed {
+	switch m := m.(type) {
+	case peer.Push:
+		return pushed{m.Key, m.Transfer}
+	case peer.Convoy:
+		return pushed{"", m.N}
+	}
+	return pushed{}
 }
 
 // lostAndFound are the Pushes that will certainly not arrive, until the rules have been told.
