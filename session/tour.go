@@ -16,11 +16,11 @@ type cursor struct {
 	left   uint32 // if within: entries of the shard that are still to be seen
 }
 
-// tour returns the keys of up to n sessions that are wanted, going on from the cursor, and at most once round.
-func (m *Moves) tour(c *cursor, n int, skip func(*shard) bool, want func(*shard, uint32) bool) []string {
-	var keys []string
+// tour comes by the entries of every shard that is not skipped, going on from the cursor, and at most once round. It ends where see is false,
+// and the next one begins there.
+func (m *Moves) tour(c *cursor, skip func(*shard) bool, see func(*shard, uint32) bool) {
 	start := *c
-	for visit := 0; len(keys) < n; {
+	for visit, more := 0, true; more; {
 		last := uint32(0)
 		if visit == shards { // here we began, perhaps in the middle
 			if !start.within {
@@ -37,9 +37,9 @@ func (m *Moves) tour(c *cursor, n int, skip func(*shard) bool, want func(*shard,
 		if skip(s) {
 			c.left = 0
 		}
-		for looked := 0; c.left > last && looked < lookBatch && len(keys) < n; looked++ {
-			if want(s, c.left) {
-				keys = append(keys, s.keyOf(c.left))
+		for looked := 0; c.left > last && looked < lookBatch; looked++ {
+			if more = see(s, c.left); !more {
+				break
 			}
 			c.left--
 		}
@@ -52,19 +52,70 @@ func (m *Moves) tour(c *cursor, n int, skip func(*shard) bool, want func(*shard,
 			visit++
 		}
 	}
+}
+
+// keys returns those of up to n sessions that are wanted.
+func (m *Moves) keys(c *cursor, n int, skip func(*shard) bool, want func(*shard, uint32) bool) (keys []string) {
+	m.tour(c, skip, func(s *shard, i uint32) bool {
+		if len(keys) >= n {
+			return false
+		}
+		if want(s, i) {
+			keys = append(keys, s.keyOf(i))
+		}
+		return true
+	})
 	return keys
 }
 
+// allLeave: there is nothing left in the shard.
+func allLeave(s *shard) bool { return s.count == len(s.leaving) }
+
 // Pick returns up to n sessions that are owned or copies. Repeated calls come by every one.
 func (m *Moves) Pick(n int) []string {
-	return m.tour(&m.pick, n,
-		func(s *shard) bool { return s.count == len(s.leaving) },
+	return m.keys(&m.pick, n, allLeave,
 		func(s *shard, i uint32) bool { return !s.entries.At(i).has(isLeaving) })
+}
+
+// Parted is a session that was frozen.
+type Parted struct {
+	Key    string
+	Record Record
+}
+
+// Part freezes owned sessions, whatever their lock, for the tickets from first on: it is a Pick, and a Leave for each. Those that are copies, or in
+// an operation's turn, or over, it only names. There are up to n of both, and no more than size bytes of keys and bodies, unless it is one session.
+func (m *Moves) Part(n, size int, first uint64) (frozen []Parted, rest []string) {
+	frozen = make([]Parted, 0, n)
+	now := m.st.now()
+	m.tour(&m.pick, allLeave, func(s *shard, i uint32) bool {
+		if len(frozen)+len(rest) == n {
+			return false
+		}
+		e := s.entries.At(i)
+		if e.has(isLeaving) {
+			return true
+		}
+		k := s.keyOf(i)
+		if e.has(isTaken) || !s.owns(i) || e.expires <= now {
+			rest = append(rest, k)
+			return true
+		}
+		size -= len(k) + len(m.st.heap.Bytes(e.body()))
+		if size < 0 && len(frozen) > 0 {
+			return false
+		}
+		e.set(isLeaving)
+		s.leaving[i] = first + uint64(len(frozen))
+		frozen = append(frozen, Parted{k, s.record(i, now)})
+		return true
+	})
+	return frozen, rest
 }
 
 // Copies returns up to n copies, and none only if there are none. Repeated calls come by every one.
 func (m *Moves) Copies(n int) []string {
-	return m.tour(&m.copy, n,
+	return m.keys(&m.copy, n,
 		func(s *shard) bool { return s.copies == 0 },
 		func(s *shard, i uint32) bool { return !s.owns(i) })
 }
