@@ -107,7 +107,9 @@ func (d *drain) end() {
 
 // noteSent remembers who was given sessions while draining.
 func (n *Node) noteSent(s handoff.Send) {
-	if _, ok := s.Message.(handoff.Commit); !ok {
+	switch s.Message.(type) {
+	case handoff.Commit, handoff.ConvoyCommit:
+	default:
 		return
 	}
 	if d := n.draining.Load(); d != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"statemesh/cluster/handoff"
+	"statemesh/session"
 )
 
 // event is something for the machine: a message from another node, or anything else as a function.
@@ -173,13 +174,21 @@ func (n *Node) take(e *event) {
 
 // receive gives a message to the machine.
 func (n *Node) receive(from handoff.NodeID, msg handoff.Message) {
-	if p, ok := msg.(handoff.Push); ok {
-		if body := stored(&p.Record); body != nil {
-			defer body.Release() // by now the store holds it, if it wants it
+	var bodies []*session.Stored
+	switch m := msg.(type) {
+	case handoff.Push:
+		bodies = store(bodies, &m.Record)
+		msg = m
+	case handoff.Convoy:
+		bodies = make([]*session.Stored, 0, len(m.Pushes))
+		for i := range m.Pushes {
+			bodies = store(bodies, &m.Pushes[i].Record)
 		}
-		msg = p
 	}
 	n.machine.Receive(n.now(), from, msg)
+	for _, b := range bodies {
+		b.Release() // by now the store holds it, if it wants it
+	}
 }
 
 // tick does what has become due, and returns when to look again.

@@ -33,6 +33,14 @@ func (m *moving) leaving(t handoff.Ticket, l handoff.Leaving) {
 	}
 }
 
+func (m *moving) Part(n, size int, first handoff.Ticket) ([]handoff.Parcel, []handoff.Key) {
+	frozen, rest := m.sessions.Part(n, size, first)
+	for i := range frozen {
+		m.sizes[first+handoff.Ticket(i)] = frozen[i].Record.Size
+	}
+	return frozen, rest
+}
+
 func (m *moving) Stay(k handoff.Key, t handoff.Ticket, e handoff.Epoch) {
 	delete(m.sizes, t)
 	m.sessions.Stay(k, t, e)
@@ -64,14 +72,14 @@ func (m *moving) Own(k handoff.Key, r handoff.Record) {
 	m.sessions.Own(k, r)
 }
 
-// stored makes a pushed body, which the links have filled, one of the store's, held by the caller.
-func stored(r *handoff.Record) *session.Stored {
+// store makes a pushed body, which the links have filled, one of the store's, to be released by the caller.
+func store(all []*session.Stored, r *handoff.Record) []*session.Stored {
 	b, ok := r.Body.(*session.Body)
 	if !ok {
 		r.Body = nil
-		return nil
+		return all
 	}
-	s := b.Stored()
-	r.Body = s
-	return s
+	stored := b.Stored()
+	r.Body = stored
+	return append(all, stored)
 }

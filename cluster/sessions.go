@@ -95,8 +95,17 @@ func (s sessions) Adopt(k handoff.Key, e handoff.Epoch)    { s.moves.Adopt(strin
 func (s sessions) Drop(k handoff.Key)                      { s.moves.Drop(string(k)) }
 func (s sessions) Fence(term uint64)                       { s.moves.Fence(term) }
 func (s sessions) Len() int                                { return s.moves.Len() }
-func (s sessions) Pick(n int) []handoff.Key                { return keysOf(s.moves.Pick(n)) }
-func (s sessions) Copies(n int) []handoff.Key              { return keysOf(s.moves.Copies(n)) }
+func (s sessions) Part(n, size int, first handoff.Ticket) ([]handoff.Parcel, []handoff.Key) {
+	all, rest := s.moves.Part(n, size, first)
+	parcels := make([]handoff.Parcel, len(all))
+	for i, p := range all {
+		parcels[i] = handoff.Parcel{Key: handoff.Key(p.Key), Record: departing(p.Record)}
+	}
+	return parcels, keysOf(rest)
+}
+
+func (s sessions) Pick(n int) []handoff.Key   { return keysOf(s.moves.Pick(n)) }
+func (s sessions) Copies(n int) []handoff.Key { return keysOf(s.moves.Copies(n)) }
 
 func keysOf(all []string) []handoff.Key {
 	ks := make([]handoff.Key, len(all))

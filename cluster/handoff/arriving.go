@@ -11,34 +11,57 @@ type arrival struct {
 	term     uint64 // of this node, then
 	acks     int
 	timer    *timer
+	caravan  *caravan // with which it came, and has not left yet
 }
 
 func (in *arrival) id() Transfer { return Transfer{From: in.from, N: in.transfer} }
 
-// pushed takes a session in, or refuses it. A transfer that was answered before is answered as before.
+// pushed takes a session in, or refuses it.
 func (m *Machine) pushed(from NodeID, p Push) {
-	x := Transfer{From: from, N: p.Transfer}
 	a := m.affair(p.Key)
+	switch m.receive(a, from, &p) {
+	case knowsIt:
+		m.send(from, Ack{Key: p.Key, Transfer: p.Transfer}, 1)
+	case tookIt:
+		in := &arrival{}
+		m.arrive(a, in, from, &p)
+		m.acknowledge(a, in)
+		if m.broken.serveOnPush {
+			m.own(a)
+		}
+	}
+}
+
+type received uint8
+
+const (
+	refusedIt received = iota // and has said so
+	tookIt
+	knowsIt // it has arrived before
+)
+
+// receive decides on a push. A transfer that was answered before is answered as before.
+func (m *Machine) receive(a *affair, from NodeID, p *Push) received {
+	x := Transfer{From: from, N: p.Transfer}
 	switch note := m.noteFor(p.Key); {
 	case a.in != nil && a.in.id() == x, note.kind == came && note.transfer == x:
-		m.send(from, Ack{Key: p.Key, Transfer: p.Transfer}, 1)
-		return
+		return knowsIt
 	case note.hasRefused(x):
 		m.send(from, Refuse{Key: p.Key, Transfer: p.Transfer, Why: NotNow}, 1)
-		return
+		return refusedIt
 	}
 	if why := m.objection(a, from, p); why != 0 {
 		m.refuse(p.Key, x, why)
-		return
+		return refusedIt
 	}
 	if a.in != nil { // a higher epoch: that transfer is over, and its end is still on its way
 		m.giveUpArrival(a)
 	}
-	m.arrive(a, from, p)
+	return tookIt
 }
 
 // objection is why a push is not taken, or 0.
-func (m *Machine) objection(a *affair, from NodeID, p Push) Refusal {
+func (m *Machine) objection(a *affair, from NodeID, p *Push) Refusal {
 	e := p.Record.Epoch
 	look := m.sessions.Look(p.Key)
 	switch {
@@ -75,13 +98,10 @@ func (m *Machine) refuse(k Key, x Transfer, why Refusal) {
 	m.send(x.From, Refuse{Key: k, Transfer: x.N, Why: why}, 1)
 }
 
-func (m *Machine) arrive(a *affair, from NodeID, p Push) {
+func (m *Machine) arrive(a *affair, in *arrival, from NodeID, p *Push) {
 	m.arriving++
-	a.in = &arrival{from: from, transfer: p.Transfer, record: p.Record, since: m.now, term: m.term}
-	m.acknowledge(a, a.in)
-	if m.broken.serveOnPush {
-		m.own(a)
-	}
+	*in = arrival{from: from, transfer: p.Transfer, record: p.Record, since: m.now, term: m.term}
+	a.in = in
 }
 
 // acknowledge tells the sender that its session has arrived, until it says what became of it.
@@ -143,6 +163,7 @@ func (m *Machine) endArrival(a *affair) *arrival {
 	a.in = nil
 	m.arriving--
 	m.timers.stop(in.timer)
+	m.leaveCaravan(in)
 	m.touch(a)
 	return in
 }

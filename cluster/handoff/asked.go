@@ -114,7 +114,7 @@ func (m *Machine) consider(a *affair, q *ask) (reply Reply, wait bool) {
 	switch look := m.sessions.Look(a.key); {
 	case look.State == Absent:
 		return m.fromNotes(a.key), false
-	case look.State == Copied: // and seek asks whose it is
+	case look.State == Departing, look.State == Copied: // with a convoy; or seek asks whose it is
 		return Reply{Says: Busy}, true
 	case len(a.served) > 0 && !look.Locked:
 		// Those who fetched it go first. But if it is locked they have had their turn, or can only wait for the lock as this asker can,

@@ -25,6 +25,16 @@ func (m *Machine) Fence(now time.Duration) {
 		}
 		m.dropDeparture(m.affair(d.key), d)
 	}
+	for _, c := range m.sortedConvoys() {
+		if c.committed {
+			continue
+		}
+		each(c.with, func(i int) {
+			p := &c.pushes[i]
+			m.settle(p.Transfer, c.to, Abort{Key: p.Key, Transfer: p.Transfer})
+		})
+		m.leaveConvoy(c, c.with)
+	}
 	for _, a := range m.sortedAffairs() {
 		a.asks = nil // they will be repeated
 		if len(a.served) > 0 {

@@ -39,6 +39,7 @@
 //	arriving.go  arrive, acknowledge, own; copies without an owner
 //	members.go   who is there
 //	drain.go     leaving the cluster
+//	convoy.go    many small sessions at once, when leaving
 //	conflict.go  two owners after a split; a node that was stopped
 //	notes.go     what is remembered for a minute
 //	sessions.go  what is asked of the store

@@ -35,21 +35,27 @@ func (m *Machine) keepDraining() {
 	m.after(m.o.PushEvery, m.keepDraining)
 }
 
-// pumpDrain lets as many sessions leave as the window has room for.
+// pumpDrain lets as many sessions leave as there is room for.
 func (m *Machine) pumpDrain() {
-	room := m.o.DrainWindow - len(m.departures) - len(m.settling) - m.adopting
-	if m.draining == nil || room <= 0 || m.notes.full(m.now) || !m.haveTarget() {
-		return
-	}
-	for _, k := range m.sessions.Pick(room) {
-		m.drainOne(k)
+	for m.draining != nil && m.drainRoom() && m.drainSome() {
 	}
 }
 
+func (m *Machine) drainRoom() bool {
+	return len(m.convoys) < m.o.DrainConvoys && len(m.departures)+len(m.settling)+m.adopting < m.o.DrainWindow &&
+		!m.notes.full(m.now) && m.haveTarget()
+}
+
+// notNow: the session has something else to do than to leave.
+func (m *Machine) notNow(a *affair) bool {
+	return a.in != nil || a.out != nil || a.creator != nil || len(a.waiting) > 0 || len(a.served) > 0 || m.leavesFor(a, drained)
+}
+
+// drainOne lets a session leave that could not be frozen at once.
 func (m *Machine) drainOne(k Key) {
 	a := m.affair(k)
-	if a.in != nil || a.out != nil || a.creator != nil || len(a.waiting) > 0 || len(a.served) > 0 || m.leavesFor(a, drained) {
-		return // not now
+	if m.notNow(a) {
+		return
 	}
 	if m.sessions.Look(k).State == Copied {
 		m.mustAdopt(a) // it leaves when it is known whose it is
@@ -111,7 +117,7 @@ func (m *Machine) checkDrained() {
 	if m.draining == nil {
 		return
 	}
-	empty := len(m.affairs) == 0 && len(m.departures) == 0 && len(m.settling) == 0 && m.sessions.Len() == 0
+	empty := len(m.affairs) == 0 && len(m.departures)+len(m.convoys)+len(m.settling) == 0 && m.sessions.Len() == 0
 	done := empty && m.allKnown()
 	if done && !m.draining.done {
 		m.do(Drained{})

@@ -58,7 +58,19 @@ func fuzzEvent(s *stage, a *actor, m *handoff.Machine, b *bytes) {
 	n := uint64(b.below(12))
 	rec := handoff.Record{Epoch: handoff.Epoch(1 + b.below(16)), Locked: b.below(2) == 1, Cookie: int32(b.below(4)), Timeout: 20, Body: int64(1)}
 	receive := func(msg handoff.Message) { m.Receive(s.now, from, msg) }
-	switch b.below(24) {
+	switch b.below(27) {
+	case 24:
+		receive(handoff.Convoy{N: n, Pushes: []handoff.Push{
+			{Key: k, Transfer: n, Record: rec}, {Key: keys[b.below(3)], Transfer: uint64(b.below(12)), Record: rec},
+		}})
+	case 25:
+		receive(handoff.ConvoyAck{N: n, Which: uint64(b.below(4))})
+	case 26:
+		if which := uint64(b.below(4)); rec.Locked {
+			receive(handoff.ConvoyCommit{N: n, Which: which})
+		} else {
+			receive(handoff.ConvoyConfirm{N: n, Which: which})
+		}
 	case 0, 1:
 		m.Want(s.now, handoff.Request{ID: n, Key: k, Purpose: handoff.Purpose(b.below(7)), Cookie: rec.Cookie, Arrived: s.now})
 	case 2:

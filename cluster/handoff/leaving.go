@@ -178,7 +178,7 @@ func (m *Machine) pushEvery(r Record) time.Duration {
 
 // acknowledged: the receiver has the session, and asks whether it may serve it.
 func (m *Machine) acknowledged(from NodeID, ack Ack) {
-	if d := m.departures[ack.Transfer]; d != nil && d.stage == underway && d.to == from && d.key == ack.Key {
+	if d := m.departure(ack.Transfer); d != nil && d.stage == underway && d.to == from && d.key == ack.Key {
 		m.commit(m.affair(d.key), d)
 		return
 	}
@@ -195,10 +195,15 @@ func (m *Machine) acknowledged(from NodeID, ack Ack) {
 }
 
 // Undelivered tells that one try of pushing a session has certainly not reached the receiver and never will: there was no connection to send
-// it over. If that is true of all tries, nobody has it but this node, which goes on serving it at once.
+// it over; or so of a convoy, whose number is in the place of the transfer's. If that is true of all tries, nobody has it but this node, which goes on serving it at once.
 func (m *Machine) Undelivered(now time.Duration, p Push) {
 	m.begin(now)
 	defer m.end()
+	if c := m.convoys[p.Transfer]; c != nil && !c.committed {
+		m.members.unheard(c.to, m.now+m.o.PushEvery)
+		m.stayAll(c)
+		return
+	}
 	d := m.departures[p.Transfer]
 	if d == nil || d.stage == queued {
 		return
@@ -210,21 +215,28 @@ func (m *Machine) Undelivered(now time.Duration, p Push) {
 	}
 }
 
-// commit: from now on the session is the receiver's. This node drops it and remembers where it went.
-func (m *Machine) commit(a *affair, d *departure) {
+// handOver: from now on the session is the receiver's. This node drops it and remembers where it went. The record is the receiver's, too.
+func (m *Machine) handOver(k Key, t Ticket, r Record, to NodeID) {
 	m.stats.MovedOut++
-	m.unknow()
-	m.sessions.Forget(d.key, d.ticket)
+	m.sessions.Forget(k, t)
 	if !m.broken.noHints {
-		m.notes.set(m.now, d.key, went, d.record.Epoch+1, d.to, Transfer{From: m.self, N: d.ticket})
+		m.notes.set(m.now, k, went, r.Epoch, to, Transfer{From: m.self, N: t})
 	}
+}
+
+// commit hands the session over, and tells the receiver.
+func (m *Machine) commit(a *affair, d *departure) {
+	m.unknow()
+	r := d.record
+	r.Epoch++
+	m.handOver(d.key, d.ticket, r, d.to)
 	m.settle(d.ticket, d.to, Commit{Key: d.key, Transfer: d.ticket})
 	m.dropDeparture(a, d)
 }
 
 // refused: the receiver did not take the session and never will, under this transfer. So it can be served again at once.
 func (m *Machine) refused(from NodeID, r Refuse) {
-	d := m.departures[r.Transfer]
+	d := m.departure(r.Transfer)
 	if d == nil || d.stage == queued || d.to != from || d.key != r.Key {
 		return
 	}
@@ -269,6 +281,17 @@ func (m *Machine) Underway(now time.Duration) []Parcel {
 			all = append(all, Parcel{d.key, d.record.Aged(now - d.frozen)})
 		}
 	}
+	for _, c := range m.sortedConvoys() {
+		if c.committed {
+			continue
+		}
+		each(c.with, func(i int) {
+			p := &c.pushes[i]
+			r := p.Record.Aged(now - c.frozen)
+			r.Epoch--
+			all = append(all, Parcel{p.Key, r})
+		})
+	}
 	return all
 }
 
@@ -308,6 +331,11 @@ func (m *Machine) confirmed(from NodeID, c Confirm) {
 
 // receiverLost: a member is gone. What was on its way there stays here; what it was given was its own.
 func (m *Machine) receiverLost(id NodeID) {
+	for _, c := range m.sortedConvoys() {
+		if c.to == id {
+			m.stayAll(c)
+		}
+	}
 	for _, t := range slices.Sorted(maps.Keys(m.departures)) {
 		d := m.departures[t]
 		if d == nil || d.to != id {

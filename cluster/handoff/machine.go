@@ -28,6 +28,8 @@ type Machine struct {
 	lastNumber  uint64 // of rounds, tickets and batches: none is used twice
 	lastEpoch   Epoch  // that a session was made with
 	departures  map[Ticket]*departure
+	convoys     map[uint64]*convoy    // that leave
+	caravans    map[Transfer]*caravan // that have arrived
 	settling    map[Ticket]*settlement
 	arriving    int
 	adopting    int  // affairs with adopt
@@ -113,7 +115,7 @@ func New(o Options) (*Machine, error) {
 	m := &Machine{
 		o: o, self: o.Self, sessions: o.Sessions, joining: o.Joining,
 		affairs: map[Key]*affair{}, requests: map[uint64]*request{}, notes: newNotes(o),
-		departures: map[Ticket]*departure{}, settling: map[Ticket]*settlement{}, claims: map[uint64]*claims{},
+		departures: map[Ticket]*departure{}, convoys: map[uint64]*convoy{}, caravans: map[Transfer]*caravan{}, settling: map[Ticket]*settlement{}, claims: map[uint64]*claims{},
 	}
 	m.members.init(o.Self)
 	return m, nil
@@ -145,6 +147,14 @@ func (m *Machine) Receive(now time.Duration, from NodeID, msg Message) {
 		m.confirmed(from, msg)
 	case NoRecord:
 		m.unrecorded(from, msg)
+	case Convoy:
+		m.convoyed(from, msg)
+	case ConvoyAck:
+		m.convoyAcknowledged(from, msg)
+	case ConvoyCommit:
+		m.convoyCommitted(from, msg)
+	case ConvoyConfirm:
+		m.convoyConfirmed(from, msg)
 	case Claims:
 		m.claimed(from, msg)
 	case Heard:
@@ -198,8 +208,9 @@ func (m *Machine) Actions() []Action {
 // Stats returns the counts.
 func (m *Machine) Stats() Stats {
 	s := m.stats
-	s.Affairs, s.Waiting, s.Leaving, s.Arriving = len(m.affairs), m.waiting, len(m.departures), m.arriving
-	s.Settling, s.Notes = len(m.settling), len(m.notes.byKey)
+	leaving, settling := m.inConvoys()
+	s.Affairs, s.Waiting, s.Leaving, s.Arriving = len(m.affairs), m.waiting, len(m.departures)+leaving, m.arriving
+	s.Settling, s.Notes = len(m.settling)+settling, len(m.notes.byKey)
 	for _, a := range m.affairs {
 		if a.round != nil {
 			s.Running++

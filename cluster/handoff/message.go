@@ -30,6 +30,11 @@ type (
 	Heard    = wirepeer.Heard
 	Know     = wirepeer.Know
 	Known    = wirepeer.Known
+
+	Convoy        = wirepeer.Convoy
+	ConvoyAck     = wirepeer.ConvoyAck
+	ConvoyCommit  = wirepeer.ConvoyCommit
+	ConvoyConfirm = wirepeer.ConvoyConfirm
 )
 
 const (
@@ -46,6 +51,11 @@ const (
 	KindHeard    = wirepeer.KindHeard
 	KindKnow     = wirepeer.KindKnow
 	KindKnown    = wirepeer.KindKnown
+
+	KindConvoy        = wirepeer.KindConvoy
+	KindConvoyAck     = wirepeer.KindConvoyAck
+	KindConvoyCommit  = wirepeer.KindConvoyCommit
+	KindConvoyConfirm = wirepeer.KindConvoyConfirm
 )
 
 // What a Reply says.

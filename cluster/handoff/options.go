@@ -56,8 +56,9 @@ type Options struct {
 	// MaxLeaving and MaxArriving bound the sessions on their way from and to this node at a time. Default 4096.
 	MaxLeaving, MaxArriving int
 
-	// DrainWindow is how many sessions are under way at a time while draining. Default 256.
-	DrainWindow int
+	// DrainConvoys is how many convoys of small sessions are under way at a time while draining, and DrainWindow how many sessions
+	// beside them. Default 16 and 256.
+	DrainConvoys, DrainWindow int
 	// LossMemory is how long after a member was declared dead its return counts as the end of a split. Default 1h.
 	LossMemory time.Duration
 }
@@ -83,13 +84,14 @@ func (o *Options) setDefaults() error {
 	or(&o.MaxWaitingPerKey, 64)
 	or(&o.MaxLeaving, 4096)
 	or(&o.MaxArriving, 4096)
+	or(&o.DrainConvoys, 16)
 	or(&o.DrainWindow, 256)
 	or(&o.LossMemory, time.Hour)
 	o.LockWait = max(o.LockWait, 0)
 	for _, v := range []int64{
 		int64(o.AskAgain), int64(o.QueryTimeout), int64(o.ChangeTimeout), int64(o.MaxHeld), int64(o.PushEvery), int64(o.PushTries),
 		int64(o.PushRate), int64(o.AbortPatience), int64(o.ServeGrace), int64(o.NoteLife), int64(o.NoteFloor), int64(o.MaxNotes),
-		int64(o.MaxWaiting), int64(o.MaxWaitingPerKey), int64(o.MaxLeaving), int64(o.MaxArriving), int64(o.DrainWindow),
+		int64(o.MaxWaiting), int64(o.MaxWaitingPerKey), int64(o.MaxLeaving), int64(o.MaxArriving), int64(o.DrainWindow), int64(o.DrainConvoys),
 		int64(o.LossMemory),
 	} {
 		if v < 0 {

@@ -45,7 +45,7 @@ func (m *Machine) seek(a *affair) {
 	if r := a.round; r != nil && r.adopt == 0 && !slices.ContainsFunc(r.covers, func(q *request) bool { return q.waits }) {
 		m.endRound(a)
 	}
-	if a.round != nil || a.in != nil || a.out != nil || a.creator != nil {
+	if a.round != nil || a.in != nil || a.out != nil || a.creator != nil || len(a.waiting)+len(a.asks) == 0 && !a.adopt {
 		return
 	}
 	switch look := m.sessions.Look(a.key); look.State {

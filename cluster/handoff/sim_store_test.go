@@ -399,7 +399,20 @@ func (s *store) Fence(term uint64) {
 
 func (s *store) Len() int { return len(s.entries) }
 
-func (s *store) Pick(n int) []handoff.Key {
+func (s *store) Part(n, size int, first handoff.Ticket) (frozen []handoff.Parcel, rest []handoff.Key) {
+	for _, k := range s.pick(min(n, 1+s.w.rng.IntN(6))) {
+		e := s.entries[k]
+		if e.state != handoff.Owned || e.taken || len(e.turns) > 0 || !s.w.p.prompt && s.w.chance(.2) {
+			rest = append(rest, k)
+			continue
+		}
+		l := s.leave(e, first+handoff.Ticket(len(frozen)), handoff.Terms{Any: true})
+		frozen = append(frozen, handoff.Parcel{Key: k, Record: l.Record})
+	}
+	return frozen, rest
+}
+
+func (s *store) pick(n int) []handoff.Key {
 	var ks []handoff.Key
 	for range 2 { // from where it last ended, and once around
 		for _, k := range sortedKeys(s.entries) {

@@ -272,7 +272,12 @@ func (w *world) send(from *node, to handoff.NodeID, msg handoff.Message) {
 	for range copies {
 		w.carry(from.id, to, msg, w.delay())
 	}
-	if push, is := msg.(handoff.Push); is && copies == 0 && w.chance(.3) { // and there was no connection
+	push, is := msg.(handoff.Push)
+	if c, convoy := msg.(handoff.Convoy); convoy {
+		push, is = handoff.Push{Transfer: c.N}, true
+		w.stats["convoys"]++
+	}
+	if is && copies == 0 && w.chance(.3) { // and there was no connection
 		from.post(5*ms, func() { from.m.Undelivered(w.now, push) })
 	}
 	if copies > 0 && !w.calm && w.chance(w.p.late) {

@@ -376,9 +376,20 @@ func (h *shelf) Fence(term uint64) {
 	}
 }
 
-func (h *shelf) Pick(n int) []handoff.Key {
+func (h *shelf) Part(n, size int, first handoff.Ticket) (frozen []handoff.Parcel, rest []handoff.Key) {
 	ks := slices.DeleteFunc(sortedKeys(h.kept), func(k handoff.Key) bool { return h.kept[k].state == handoff.Departing })
-	return ks[:min(n, len(ks))]
+	for _, k := range ks[:min(n, len(ks))] {
+		if h.kept[k].state == handoff.Copied {
+			rest = append(rest, k)
+			continue
+		}
+		if size -= h.kept[k].rec.Size; size < 0 && len(frozen) > 0 {
+			break
+		}
+		l := h.Leave(k, first+handoff.Ticket(len(frozen)), handoff.Terms{Any: true})
+		frozen = append(frozen, handoff.Parcel{Key: k, Record: l.Record})
+	}
+	return frozen, rest
 }
 
 func (h *shelf) Copies(n int) []handoff.Key {

@@ -472,25 +472,47 @@ func TestPush_FromOneWhoIsGoneIsRefused(t *testing.T) {
 }
 
 func TestDrain_InTurnToThoseWhoTake(t *testing.T) {
-	s := newStageWith(t, func(o *handoff.Options) { o.DrainWindow = 4 }, "a", "b", "c", "d", "e")
-	for i := range 40 {
+	s := newStageWith(t, func(o *handoff.Options) { o.DrainConvoys, o.DrainWindow = 2, 4 }, "a", "b", "c", "d", "e")
+	for i := range 300 {
 		s.nodes["a"].shelf.kept[handoff.Key(rune('A'+i))] = &kept{state: handoff.Owned, rec: plain, at: s.now}
 	}
 	s.nodes["a"].do(func(m *handoff.Machine) { m.MemberMeta(s.now, "b", handoff.Meta{Draining: true}) })
 	s.nodes["a"].do(func(m *handoff.Machine) { m.MemberMeta(s.now, "c", handoff.Meta{Full: true}) })
 	s.nodes["e"].shelf.full = true // but nobody knows
 	s.nodes["a"].do(func(m *handoff.Machine) { m.Drain(s.now) })
-	if n := len(s.mail); n != 4 {
-		t.Errorf("%d sessions on their way at once, want 4", n)
+	if n := s.nodes["a"].m.Stats().Leaving; n != 2*64 || len(s.mail) != 2 {
+		t.Errorf("%d sessions on their way at once in %d messages, want two convoys", n, len(s.mail))
 	}
 	s.pass(10*time.Second, true)
-	for id, want := range map[handoff.NodeID]int{"a": 0, "b": 0, "c": 0, "d": 40, "e": 0} {
+	for id, want := range map[handoff.NodeID]int{"a": 0, "b": 0, "c": 0, "d": 300, "e": 0} {
 		if got := s.nodes[id].shelf.Len(); got != want {
 			t.Errorf("%s has %d sessions, want %d", id, got, want)
 		}
 	}
 	if a := s.nodes["a"]; !a.m.Drained() || a.drained != 1 {
 		t.Errorf("drained: got %v, told %d times", a.m.Drained(), a.drained)
+	}
+}
+
+func TestDrain_LargeSessionsGoAlone(t *testing.T) {
+	s := newStageWith(t, func(o *handoff.Options) { o.DrainWindow = 4 }, "a", "b")
+	for i := range 10 {
+		large := plain
+		large.Size = 1 << 20
+		s.nodes["a"].shelf.kept[handoff.Key(rune('A'+i))] = &kept{state: handoff.Owned, rec: large, at: s.now}
+	}
+	s.nodes["a"].do(func(m *handoff.Machine) { m.Drain(s.now) })
+	for _, l := range s.mail {
+		if l.msg.Kind() != handoff.KindPush {
+			t.Errorf("%v, want each pushed by itself", l.msg.Kind())
+		}
+	}
+	if n := len(s.mail); n != 4 {
+		t.Errorf("%d sessions on their way at once, want 4", n)
+	}
+	s.pass(time.Second, true)
+	if n := s.nodes["b"].shelf.Len(); n != 10 || !s.nodes["a"].m.Drained() {
+		t.Errorf("%d of 10 have arrived", n)
 	}
 }
 
