@@ -57,6 +57,11 @@ func (m *moving) Forget(k handoff.Key, t handoff.Ticket) {
 	m.sessions.Forget(k, t)
 }
 
+func (m *moving) Fence(term uint64) {
+	clear(m.sizes) // nothing is leaving any more
+	m.sessions.Fence(term)
+}
+
 func (m *moving) Admit(k handoff.Key, r handoff.Record, wanted bool) bool {
 	if r.Body == nil || !m.sessions.Admit(k, r, wanted) { // without a body: there was no memory for it when it came
 		return false
