@@ -26,6 +26,7 @@ var gossipFigures = []struct {
 		return float64(g.Heard.UnixMilli()) / 1e3
 	}},
 	{gossipDesc("queue_length", "News that waits to be passed on, when last looked at."), prometheus.GaugeValue, func(g *cluster.Gossip) float64 { return float64(g.Queue) }},
+	{gossipDesc("state_received_bytes", "Bytes of what another member last told of all others, to compare; 0 without encryption."), prometheus.GaugeValue, func(g *cluster.Gossip) float64 { return float64(g.NotesIn) }},
 	{gossipDesc("suspicions_total", "Members that did not answer this node's probes."), prometheus.CounterValue, func(g *cluster.Gossip) float64 { return float64(g.Suspicions) }},
 	{gossipDesc("refutations_total", "Times that others suspected this node, which then protested."), prometheus.CounterValue, func(g *cluster.Gossip) float64 { return float64(g.Refuted) }},
 	{gossipDesc("tcp_only_probes_total", "Probes that were answered by TCP and not by UDP."), prometheus.CounterValue, func(g *cluster.Gossip) float64 { return float64(g.TCPOnly) }},
@@ -52,9 +53,6 @@ var gossipLabelled = []struct {
 	}},
 	{gossipDesc("streams_total", "Connections, accepted and made.", "direction"), prometheus.CounterValue, func(g *cluster.Gossip) map[string]float64 {
 		return inOut(g.StreamsIn, g.StreamsOut)
-	}},
-	{gossipDesc("state_bytes", "Bytes of what two members tell each other of all others, when last compared.", "direction"), prometheus.GaugeValue, func(g *cluster.Gossip) map[string]float64 {
-		return inOut(uint64(g.NotesIn), uint64(g.NotesOut))
 	}},
 }
 

@@ -128,13 +128,13 @@ func TestMetrics_OfGossip(t *testing.T) {
 	t.Parallel()
 	m := &fakeMesh{}
 	m.stats.Gossip = cluster.Gossip{Health: 2, Heard: time.UnixMilli(1_800_000_000_250), Suspicions: 3, Refuted: 4, TCPOnly: 5, Refused: 6, PacketsIn: 7, BytesOut: 8}
-	m.stats.Gossip.Queue, m.stats.Gossip.Dead, m.stats.Gossip.StreamsIn, m.stats.Gossip.NotesOut = 9, 10, 11, 12
+	m.stats.Gossip.Queue, m.stats.Gossip.Dead, m.stats.Gossip.StreamsIn, m.stats.Gossip.NotesIn = 9, 10, 11, 12
 	m.stats.Gossip.Probe.Count, m.stats.Gossip.Probe.Took = 13, 1500*time.Millisecond
 	n := startNode(t, in(m))
 	for series, want := range map[string]float64{
 		"health_score": 2, "last_heard_timestamp_seconds": 1_800_000_000.25, "suspicions_total": 3, "refutations_total": 4, "tcp_only_probes_total": 5,
 		"refused_total": 6, `packets_total{direction="in"}`: 7, `packets_total{direction="out"}`: 0, `packet_bytes_total{direction="out"}`: 8, "queue_length": 9,
-		`messages_total{says="dead"}`: 10, `streams_total{direction="in"}`: 11, `state_bytes{direction="out"}`: 12,
+		`messages_total{says="dead"}`: 10, `streams_total{direction="in"}`: 11, "state_received_bytes": 12,
 		"probe_duration_seconds_count": 13, "probe_duration_seconds_sum": 1.5,
 	} {
 		n.wantMetric(t, "statemesh_gossip_"+series, want)
