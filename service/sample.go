@@ -46,10 +46,12 @@ type documents struct {
 }
 
 func newSampler(s *Service) *sampler {
-	return &sampler{
+	m := &sampler{
 		s: s, stream: newStream(), told: allTold{}, found: []api.Finding{},
 		appDoc: api.Applications{Node: s.o.NodeName, Applications: []api.Application{}},
 	}
+	s.metrics.registry.MustRegister(findingsCollector{m})
+	return m
 }
 
 // startSampler lets it run until the status listener is about to close.
