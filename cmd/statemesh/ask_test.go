@@ -95,8 +95,10 @@ func TestMembers_Prints(t *testing.T) {
 	now := time.Now()
 	since := func(d time.Duration) string { return now.Add(-d).Format(time.RFC3339Nano) }
 	text := `{"node": "web01", "members": [
-		{"name": "web01", "self": true, "state": "up", "gossip": "10.0.0.5:42425", "transfer": "10.0.0.5:42426", "version": "1.2.3", "since": "` + since(50*time.Hour) + `", "connected": true},
-		{"name": "web02", "state": "draining", "gossip": "10.0.0.6:42425", "transfer": "10.0.0.6:42426", "version": "1.2.3", "since": "` + since(75*time.Second) + `", "connected": true, "round_trip_ns": 273456},
+		{"name": "web01", "self": true, "state": "up", "gossip": "10.0.0.5:42425", "transfer": "10.0.0.5:42426", "version": "1.2.3", "since": "` + since(50*time.Hour) + `", "connected": true,
+			"says": {"sessions": 1204311}},
+		{"name": "web02", "state": "draining", "gossip": "10.0.0.6:42425", "transfer": "10.0.0.6:42426", "version": "1.2.3", "since": "` + since(75*time.Second) + `", "connected": true, "round_trip_ns": 273456,
+			"says": {"sessions": 17, "unreachable": ["web03"]}},
 		{"name": "web03", "state": "up", "gossip": "10.0.0.7:42425", "transfer": "10.0.0.7:42426", "version": "1.2.4", "since": "` + since(2*time.Hour) + `", "last_error": "connection refused"},
 		{"name": "web04", "state": "failed", "gossip": "10.0.0.8:42425", "transfer": "10.0.0.8:42426", "version": "1.2.3", "since": "` + since(5*time.Second) + `"}
 	]}`
@@ -110,11 +112,11 @@ func TestMembers_Prints(t *testing.T) {
 	if err := writeMembers(&b, m, now); err != nil {
 		t.Fatal(err)
 	}
-	const want = `NAME   STATE     FOR    GOSSIP          TRANSFER        ROUND TRIP  VERSION  NOTE
-web01  up        2d2h   10.0.0.5:42425  10.0.0.5:42426  -           1.2.3    this node
-web02  draining  1m15s  10.0.0.6:42425  10.0.0.6:42426  270µs       1.2.3
-web03  up        2h0m   10.0.0.7:42425  10.0.0.7:42426  -           1.2.4    no connection: connection refused
-web04  failed    5s     10.0.0.8:42425  10.0.0.8:42426  -           1.2.3
+	const want = `NAME   STATE     FOR    SESSIONS   GOSSIP          TRANSFER        ROUND TRIP  VERSION  NOTE
+web01  up        2d2h   1,204,311  10.0.0.5:42425  10.0.0.5:42426  -           1.2.3    this node
+web02  draining  1m15s  17         10.0.0.6:42425  10.0.0.6:42426  270µs       1.2.3    cannot reach web03
+web03  up        2h0m   -          10.0.0.7:42425  10.0.0.7:42426  -           1.2.4    no connection: connection refused
+web04  failed    5s     -          10.0.0.8:42425  10.0.0.8:42426  -           1.2.3
 `
 	if got := b.String(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
@@ -125,10 +127,11 @@ func TestStatus_Prints(t *testing.T) {
 	t.Parallel()
 	var s api.Status
 	text := `{"node": "web01", "version": "1.2.3", "phase": "draining", "clustered": true, "uptime_seconds": 93784.5,
+		"findings": [{"kind": "split", "severity": "trouble", "title": "The cluster is split"}, {"kind": "no-key", "severity": "warning", "title": "This cluster has no key"}],
 		"addresses": {"state": "127.0.0.1:42424", "gossip": "10.0.0.5:42425", "transfer": "10.0.0.5:42426", "status": "127.0.0.1:42480"},
 		"sessions": {"held": 1488, "locked": 3, "created": 41212, "timed_out": 900, "abandoned": 7, "refused": 0},
 		"memory": {"body_bytes": 38000000, "used_bytes": 50000000, "limit_bytes": 8589934592}, "applications": 2,
-		"cluster": {"joined": true, "members": 3, "queries": {"here": 1234, "nowhere": 5}, "moved_in": 1234, "moved_out": 412, "moved_in_bytes": 2000000, "moved_out_bytes": 1000,
+		"cluster": {"joined": true, "members": 3, "expected": 4, "queries": {"here": 1234, "nowhere": 5}, "moved_in": 1234, "moved_out": 412, "moved_in_bytes": 2000000, "moved_out_bytes": 1000,
 			"conflicts": 1, "events": [{"at": "2026-11-21T17:55:13Z", "level": "info", "text": "web03 joined"}]},
 		"drain": {"sessions": 412, "bytes": 38000000, "remaining": 1488, "members": 2, "elapsed_seconds": 2, "left_seconds": 7}}`
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
@@ -140,11 +143,13 @@ func TestStatus_Prints(t *testing.T) {
 		t.Fatalf("status %d, stderr %q", status, stderr)
 	}
 	want := `node          web01, statemesh 1.2.3, draining for 1d2h
+trouble       The cluster is split
+warning       This cluster has no key
 addresses     web servers 127.0.0.1:42424, gossip 10.0.0.5:42425, transfer 10.0.0.5:42426, status 127.0.0.1:42480
 sessions      1,488 held, 3 locked; since the start 41,212 created, 900 expired, 7 abandoned, 0 refused
 memory        48 MiB of 8.0 GiB (1%), bodies 36 MiB
 applications  2
-cluster       3 members
+cluster       3 of 4 members
 moved         1,234 sessions in (1.9 MiB), 412 out (1000 B)
 asked for     1,234 here, 0 held, 5 nowhere, 0 unknown, 0 shed
 conflicts     1 sessions that two nodes had after a split
@@ -160,8 +165,8 @@ drain         412 of 1,900 sessions handed over to 2 members, 38.0 MB, 7s left
 	if _, text, _ := runHere("status", "--json", "--status-addr", at); json.Unmarshal([]byte(text), &back) != nil || back.Sessions != s.Sessions {
 		t.Errorf("--json: got %s", text)
 	}
-	s.Clustered, s.Cluster, s.Drain = false, nil, nil
-	if _, got, _ := runHere("status", "--status-addr", at); !strings.Contains(got, "\ncluster       none: this node runs alone\n") {
+	s.Clustered, s.Cluster, s.Drain, s.Findings = false, nil, nil, nil
+	if _, got, _ := runHere("status", "--status-addr", at); !strings.Contains(got, "\ncluster       none: this node runs alone\n") || !strings.Contains(got, "\nfindings      none\n") {
 		t.Errorf("alone: got:\n%s", got)
 	}
 }

@@ -57,10 +57,9 @@ failed within the last hour are shown, too.
 func writeMembers(w io.Writer, m api.Members, now time.Time) error {
 	var table bytes.Buffer
 	t := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NAME\tSTATE\tFOR\tGOSSIP\tTRANSFER\tROUND TRIP\tVERSION\tNOTE")
+	fmt.Fprintln(t, "NAME\tSTATE\tFOR\tSESSIONS\tGOSSIP\tTRANSFER\tROUND TRIP\tVERSION\tNOTE")
 	for _, n := range m.Members {
-		note := ""
-		trip := "-"
+		note, trip, sessions := "", "-", "-"
 		switch {
 		case n.Self:
 			note = "this node"
@@ -71,8 +70,14 @@ func writeMembers(w io.Writer, m api.Members, now time.Time) error {
 		case !n.Connected && n.State != "left" && n.State != "failed":
 			note = "no connection"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
-			n.Name, n.State, since(n.Since, now), orDash(n.Gossip), orDash(n.Transfer), trip, orDash(n.Version), note)
+		if n.Said != nil {
+			sessions = comma(n.Said.Sessions)
+			if len(n.Said.Unreachable) > 0 {
+				note = strings.TrimPrefix(note+"; cannot reach "+strings.Join(n.Said.Unreachable, ", "), "; ")
+			}
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			n.Name, n.State, since(n.Since, now), sessions, orDash(n.Gossip), orDash(n.Transfer), trip, orDash(n.Version), note)
 	}
 	if err := t.Flush(); err != nil {
 		return err

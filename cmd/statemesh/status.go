@@ -21,7 +21,8 @@ func newStatusCmd() *cobra.Command {
 		Use:        "status",
 		Short:      "Show how a running node is doing",
 		SuggestFor: []string{"info", "stat", "stats"},
-		Long:       `Show how a running node is doing: by default the one on this machine.`,
+		Long: `Show how a running node is doing, and what is wrong with it or its cluster: by default the one on this machine. What was
+seen of that, and how to mend it, is on the status page and in --json.`,
 		Example: `  statemesh status
   statemesh status --config statemesh.hcl
   statemesh status --status-addr 10.0.0.5:42480 --json`,
@@ -51,6 +52,12 @@ func writeStatus(w io.Writer, s api.Status) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	line("node", "%s, statemesh %s, %s for %s", s.Node, s.Version, s.Phase, roundAge(seconds(s.Uptime)))
+	if len(s.Findings) == 0 {
+		line("findings", "none")
+	}
+	for _, f := range s.Findings {
+		line(f.Severity, "%s", f.Title)
+	}
 	line("addresses", "%s", addresses(s.Addresses))
 	line("sessions", "%s held, %s locked; since the start %s created, %s expired, %s abandoned, %s refused",
 		comma(s.Sessions.Held), comma(s.Sessions.Locked), comma(s.Sessions.Created), comma(s.Sessions.TimedOut), comma(s.Sessions.Abandoned), comma(s.Sessions.Refused))
@@ -67,7 +74,11 @@ func writeStatus(w io.Writer, s api.Status) error {
 		if !c.Joined {
 			joined = ", still looking for the others"
 		}
-		line("cluster", "%d members%s", c.Members, joined)
+		of := ""
+		if c.Expected > 0 {
+			of = fmt.Sprintf(" of %d", c.Expected)
+		}
+		line("cluster", "%d%s members%s", c.Members, of, joined)
 		line("moved", "%s sessions in (%s), %s out (%s)", comma(int64(c.MovedIn)), humanize.IBytes(c.BytesIn), comma(int64(c.MovedOut)), humanize.IBytes(c.BytesOut))
 		line("asked for", "%s", outcomes(c.Queries))
 		if c.Conflicts > 0 {
