@@ -41,7 +41,7 @@ const (
 	censusShare = 500
 	// Compaction is worth while when this part of the memory held is wasted; soon for much, now and then for little.
 	muchWaste, muchWasteEvery     = 8, 2 * time.Second // an eighth
-	littleWaste, littleWasteEvery = 96, 30 * time.Second
+	littleWaste, littleWasteEvery = 96, 10 * time.Second
 	// Afterwards every slot size has at most this part of its slots free.
 	compactSlack = 128
 	// minWaste is not worth anything.
