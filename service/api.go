@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -172,21 +173,27 @@ func (s *Service) serveDrain(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, "this node is starting")
 		return
 	}
-	ended := s.drain.begin()
+	if s.nobodyTakes() {
+		refuse(w, http.StatusConflict, cluster.ErrNobody.Error())
+		return
+	}
 	select {
-	case <-ended:
-		if err := s.drain.failed(); errors.Is(err, cluster.ErrNobody) {
-			refuse(w, http.StatusConflict, err.Error())
-			return
-		}
-	case <-time.After(drainRefusedWithin):
+	case <-s.drain.begin():
+	case <-time.After(drainEndsWithin):
 	case <-r.Context().Done():
 	}
 	answer(w, http.StatusAccepted, s.status())
 }
 
-// drainRefusedWithin is enough for a drain that cannot be to say so. One that is under way ends later, or has had little to do.
-const drainRefusedWithin = 100 * time.Millisecond
+// nobodyTakes tells whether a drain would be in vain. Once begun it has /readyz turn web servers away for good, and goes on when somebody comes.
+func (s *Service) nobodyTakes() bool {
+	return s.store.Stats().Active > 0 && !slices.ContainsFunc(s.mesh.Members(), func(m cluster.Member) bool {
+		return !m.Self && (m.State == "up" || m.State == "suspect")
+	})
+}
+
+// drainEndsWithin is enough for a drain that has next to nothing to do, so that the answer says that it is done.
+const drainEndsWithin = 100 * time.Millisecond
 
 func (s *Service) serveReload(w http.ResponseWriter, _ *http.Request) {
 	switch err := s.ReloadKeys(); {

@@ -80,10 +80,14 @@ func (m *fakeMesh) FetchThen(r cluster.Request, then func(cluster.Answer)) {
 func (m *fakeMesh) Fetch(context.Context, cluster.Request) cluster.Answer {
 	return cluster.Answer{Outcome: handoff.Nowhere}
 }
-func (m *fakeMesh) Done(cluster.Answer)       {}
-func (m *fakeMesh) Fresh() bool               { return true }
-func (m *fakeMesh) Members() []cluster.Member { return m.members }
-func (m *fakeMesh) Events() []cluster.Event   { return m.events }
+func (m *fakeMesh) Done(cluster.Answer)     {}
+func (m *fakeMesh) Fresh() bool             { return true }
+func (m *fakeMesh) Events() []cluster.Event { return m.events }
+func (m *fakeMesh) Members() []cluster.Member {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.members
+}
 func (m *fakeMesh) Reports() map[string]cluster.Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -426,7 +430,7 @@ func TestHurry(t *testing.T) {
 func TestDrain_SaysHowFarItIs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		m := &fakeMesh{drain: func(ctx context.Context) error {
+		m := &fakeMesh{members: []cluster.Member{{State: "up"}}, drain: func(ctx context.Context) error {
 			time.Sleep(2500 * time.Millisecond)
 			return nil
 		}}
@@ -562,11 +566,35 @@ func TestAPI_OfANodeThatIsStarting(t *testing.T) {
 	}
 }
 
+// What is refused has not been begun: web servers are not turned away, and nothing goes when somebody comes.
 func TestAPI_DrainToNobody(t *testing.T) {
+	t.Parallel()
+	m := &fakeMesh{members: []cluster.Member{{Self: true, State: "up"}, {State: "draining"}, {State: "failed"}}}
+	n := startNode(t, in(m))
+	n.log.errorsExpected = true // the session is lost in the end
+	n.dial(t).want(200, set("a", "0", "body"))
+	if rec := post(t, n, "/api/v1/drain"); rec.Code != 409 || !strings.Contains(rec.Body.String(), "no other member takes sessions") {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+	m.wantCalls(t, "start")
+	if status, text := n.status(t, "/readyz"); status != 200 {
+		t.Errorf("/readyz says %d %q", status, text)
+	}
+	m.mu.Lock()
+	m.members = append(m.members, cluster.Member{State: "up"})
+	m.mu.Unlock()
+	if rec := post(t, n, "/api/v1/drain"); rec.Code != 202 {
+		t.Errorf("%d %s", rec.Code, rec.Body)
+	}
+	m.wantCalls(t, "start", "drain")
+}
+
+// They were there when it began.
+func TestAPI_DrainWhoseTakersGo(t *testing.T) {
 	t.Parallel()
 	m := &fakeMesh{drain: func(context.Context) error { return cluster.ErrNobody }}
 	n := startNode(t, in(m))
-	if rec := post(t, n, "/api/v1/drain"); rec.Code != 409 || !strings.Contains(rec.Body.String(), "no other member takes sessions") {
+	if rec := post(t, n, "/api/v1/drain"); rec.Code != 202 {
 		t.Errorf("%d %s", rec.Code, rec.Body)
 	}
 	var s api.Status

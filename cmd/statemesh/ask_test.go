@@ -142,7 +142,7 @@ func TestStatus_Prints(t *testing.T) {
 	if status != exitDone || stderr != "" {
 		t.Fatalf("status %d, stderr %q", status, stderr)
 	}
-	want := `node          web01, statemesh 1.2.3, draining for 1d2h
+	want := `node          web01, statemesh 1.2.3, draining, running for 1d2h
 trouble       The cluster is split
 warning       This cluster has no key
 addresses     web servers 127.0.0.1:42424, gossip 10.0.0.5:42425, transfer 10.0.0.5:42426, status 127.0.0.1:42480

@@ -51,7 +51,7 @@ seen of that, and how to mend it, is on the status page and in --json.`,
 func writeStatus(w io.Writer, s api.Status) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
-	line("node", "%s, statemesh %s, %s for %s", s.Node, s.Version, s.Phase, roundAge(seconds(s.Uptime)))
+	line("node", "%s, statemesh %s, %s, running for %s", s.Node, s.Version, s.Phase, roundAge(seconds(s.Uptime)))
 	if len(s.Findings) == 0 {
 		line("findings", "none")
 	}
