@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"statemesh/service/api"
+	"statemesh/service/findings"
 )
 
 var jsonBlock = regexp.MustCompile("(?s)`GET (/api/v1/[a-z]+)`.*?```json\n(.*?)```")
@@ -17,7 +18,7 @@ var jsonBlock = regexp.MustCompile("(?s)`GET (/api/v1/[a-z]+)`.*?```json\n(.*?)`
 // The documentation's answers of the API have every field that there is, and no other.
 func TestDocs_ShowTheAPI(t *testing.T) {
 	t.Parallel()
-	doc, err := os.ReadFile("../docs/operations.md")
+	doc, err := os.ReadFile("../docs/status-page.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +26,9 @@ func TestDocs_ShowTheAPI(t *testing.T) {
 	for _, m := range jsonBlock.FindAllSubmatch(doc, -1) {
 		shown[string(m[1])] = string(m[2])
 	}
-	for path, to := range map[string]any{"/api/v1/status": &api.Status{}, "/api/v1/members": &api.Members{}} {
+	for path, to := range map[string]any{
+		"/api/v1/status": &api.Status{}, "/api/v1/members": &api.Members{}, "/api/v1/applications": &api.Applications{}, "/api/v1/history": &api.History{},
+	} {
 		decoder := json.NewDecoder(bytes.NewReader([]byte(shown[path])))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(to); err != nil {
@@ -36,14 +39,35 @@ func TestDocs_ShowTheAPI(t *testing.T) {
 			if !bytes.Contains([]byte(shown[path]), []byte(`"`+name+`":`)) {
 				// Of a drain that failed, and of a member that cannot be reached.
 				if name != "problem" && name != "last_error" {
-					t.Errorf("%s: docs/operations.md does not show %s", path, name)
+					t.Errorf("%s: docs/status-page.md does not show %s", path, name)
 				}
 			}
 		}
 	}
 }
 
-var jsonName = regexp.MustCompile(`^[a-z_]+`)
+// Every kind of finding has its heading, where alerts and the page send operators, and says what to do.
+func TestDocs_ExplainTheFindings(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("../docs/status-page.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var explained []string
+	for _, m := range regexp.MustCompile(`(?m)^### (.+)\n\n\*\*.{100}`).FindAllSubmatch(doc, -1) {
+		explained = append(explained, string(m[1]))
+	}
+	for _, kind := range findings.Kinds {
+		if !slices.Contains(explained, kind) {
+			t.Errorf("docs/status-page.md does not explain %s", kind)
+		}
+	}
+	if len(explained) != len(findings.Kinds) {
+		t.Errorf("docs/status-page.md explains %v, the kinds are %v", explained, findings.Kinds)
+	}
+}
+
+var jsonName = regexp.MustCompile(`^[a-z][a-z0-9_]*`)
 
 // fields are the names of all fields in a type's JSON.
 func fields(t reflect.Type) (names []string) {
@@ -52,7 +76,9 @@ func fields(t reflect.Type) (names []string) {
 		return fields(t.Elem())
 	case reflect.Struct:
 		for i := range t.NumField() {
-			if name := jsonName.FindString(t.Field(i).Tag.Get("json")); name != "" && !slices.Contains(names, name) {
+			if t.Field(i).Anonymous {
+				names = append(names, fields(t.Field(i).Type)...)
+			} else if name := jsonName.FindString(t.Field(i).Tag.Get("json")); name != "" && !slices.Contains(names, name) {
 				names = append(names, name)
 				names = append(names, fields(t.Field(i).Type)...)
 			}

@@ -174,7 +174,7 @@ func applicationsDocument(node string, all []*farmApp) api.Applications {
 	doc := api.Applications{Node: node, Applications: make([]api.Application, 0, min(len(all), maxAppsShown))}
 	for _, f := range all[:min(len(all), maxAppsShown)] {
 		app := api.Application{
-			ID: f.name(), Path: f.Path, Hash: f.Hash[:min(len(f.Hash), shownHash)], HashLength: len(f.Hash), WebServers: []string{}, Nodes: f.nodes,
+			ID: f.name(), Path: cmp.Or(f.Path, otherApps), Hash: f.Hash[:min(len(f.Hash), shownHash)], HashLength: len(f.Hash), WebServers: []string{}, Nodes: f.nodes,
 		}
 		if o := f.own; o != nil {
 			app.Sessions, app.Bytes, app.Requests, app.PerSecond = o.Sessions, o.Bytes, o.Requests, o.perSecond
@@ -192,10 +192,13 @@ func applicationsDocument(node string, all []*farmApp) api.Applications {
 // shownHash characters of a hash tell it from another.
 const shownHash = 4
 
+// otherApps stands for all keys that are not of ASP.NET's form.
+const otherApps = "(other)"
+
 // name is an application's for people.
 func (id appID) name() string {
 	if id.Path == "" {
-		return "(other)"
+		return otherApps
 	}
 	return id.Path + " (" + id.Hash[:min(len(id.Hash), shownHash)] + "…)"
 }
