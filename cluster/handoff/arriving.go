@@ -43,14 +43,15 @@ const (
 // receive decides on a push. A transfer that was answered before is answered as before.
 func (m *Machine) receive(a *affair, from NodeID, p *Push) received {
 	x := Transfer{From: from, N: p.Transfer}
-	switch note := m.noteFor(p.Key); {
+	note := m.noteFor(p.Key)
+	switch {
 	case a.in != nil && a.in.id() == x, note.kind == came && note.transfer == x:
 		return knowsIt
 	case note.hasRefused(x):
 		m.send(from, Refuse{Key: p.Key, Transfer: p.Transfer, Why: NotNow}, 1)
 		return refusedIt
 	}
-	if why := m.objection(a, from, p); why != 0 {
+	if why := m.objection(a, note, from, p); why != 0 {
 		m.refuse(p.Key, x, why)
 		return refusedIt
 	}
@@ -61,14 +62,14 @@ func (m *Machine) receive(a *affair, from NodeID, p *Push) received {
 }
 
 // objection is why a push is not taken, or 0.
-func (m *Machine) objection(a *affair, from NodeID, p *Push) Refusal {
+func (m *Machine) objection(a *affair, note note, from NodeID, p *Push) Refusal {
 	e := p.Record.Epoch
 	look := m.sessions.Look(p.Key)
 	switch {
 	case !m.members.has(from) && !m.broken.anyonePushes:
 		// It may be from a member that has died since, and others may have concluded so that the session is lost.
 		return Stranger
-	case m.noteFor(p.Key).epoch >= e, look.mine() && look.Epoch >= e, a.in != nil && a.in.record.Epoch >= e:
+	case note.epoch >= e, look.mine() && look.Epoch >= e, a.in != nil && a.in.record.Epoch >= e:
 		return Newer
 	case look.mine(): // two owners; and this one is to give way
 		m.doubt(a)
@@ -86,9 +87,9 @@ func (m *Machine) objection(a *affair, from NodeID, p *Push) Refusal {
 	return 0
 }
 
-func (m *Machine) noteFor(k Key) *note {
+func (m *Machine) noteFor(k Key) note {
 	if m.broken.lateDuplicates {
-		return &note{}
+		return note{}
 	}
 	return m.notes.of(k)
 }

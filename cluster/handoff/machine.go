@@ -182,8 +182,8 @@ func (m *Machine) NextTick() (at time.Duration, ok bool) {
 	if len(m.timers.heap) > 0 {
 		at, ok = m.timers.heap[0].at, true
 	}
-	if n := m.notes.first; n != nil && (!ok || n.at+m.notes.life < at) {
-		at, ok = n.at+m.notes.life, true
+	if oldest, is := m.notes.nextExpiry(); is && (!ok || oldest < at) {
+		at, ok = oldest, true
 	}
 	return at, ok
 }
@@ -210,7 +210,7 @@ func (m *Machine) Stats() Stats {
 	s := m.stats
 	leaving, settling := m.inConvoys()
 	s.Affairs, s.Waiting, s.Leaving, s.Arriving = len(m.affairs), m.waiting, len(m.departures)+leaving, m.arriving
-	s.Settling, s.Notes = len(m.settling)+settling, len(m.notes.byKey)
+	s.Settling, s.Notes = len(m.settling)+settling, m.notes.live
 	for _, a := range m.affairs {
 		if a.round != nil {
 			s.Running++

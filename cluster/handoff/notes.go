@@ -1,26 +1,38 @@
 package handoff
 
-import "time"
+import (
+	"hash/maphash"
+	"time"
+)
 
 // notes are what a node remembers, for a minute, of sessions that it does not have any more, or has just received: where they went, that
 // they were removed, which transfers are over. A note is found by its key, and forgotten in order of age.
+//
+// After a drain there are millions. So they are kept without pointers, which every garbage collection would follow: numbered in order of
+// age, in pages that go when the last of their notes has gone, and found by the key's hash.
 type notes struct {
-	byKey       map[Key]*note
-	first, last *note // the oldest and the youngest
-	life, floor time.Duration
-	max         int
+	seed    maphash.Seed
+	mask    uint64                 // of hashes; a test makes them collide
+	byHash  map[uint64]uint64      // the number of the latest note with that hash; slot.next leads to others
+	pages   []*notePage            // of which the first holds note first
+	first   uint64                 // the oldest that is alive, or last
+	last    uint64                 // the number that the next will have
+	live    int                    // notes between the two that are not dead
+	refused map[uint64][2]Transfer // by number of the note: those that were refused here or aborted, the last first
+	names   []NodeID               // that slots speak of by number
+	numbers map[NodeID]uint32      // of them
+	life    time.Duration          // of a note
+	floor   time.Duration          // of a hint, whatever happens
+	max     int                    // notes
 }
 
+// note is what is known of a session.
 type note struct {
-	key      Key
 	kind     noteKind
 	epoch    Epoch       // the highest known of this session
 	to       NodeID      // with went
 	transfer Transfer    // with went and came: the one that took it or brought it
-	refused  [2]Transfer // those that were refused here or aborted, the last first
-	at       time.Duration
-
-	before, after *note
+	refused  [2]Transfer // that were refused here or aborted
 }
 
 type noteKind uint8
@@ -30,92 +42,180 @@ const (
 	came                    // it arrived here
 	went                    // it was handed over: a hint
 	gone                    // it was removed here: a tombstone
+	dead                    // there is a later note of this session
 )
 
-func newNotes(o Options) notes {
-	return notes{byKey: map[Key]*note{}, life: o.NoteLife, floor: o.NoteFloor, max: o.MaxNotes}
+// slot is a note as it is kept.
+type slot struct {
+	at       time.Duration
+	epoch    Epoch
+	transfer uint64
+	next     uint64 // an older note with the same hash; 0: none
+	to, from uint32 // in names; from is the transfer's
+	key      uint32 // where it begins in the page's keys
+	keyLen   uint16
+	kind     noteKind
 }
 
-// of returns what is known of a session; never nil.
-func (ns *notes) of(k Key) *note {
-	if n := ns.byKey[k]; n != nil {
-		return n
+const pageNotes = 1024
+
+type notePage struct {
+	keys  []byte // first: the rest need not be looked through for pointers
+	slots [pageNotes]slot
+}
+
+func newNotes(o Options) notes {
+	return notes{
+		seed: maphash.MakeSeed(), mask: ^uint64(0), byHash: map[uint64]uint64{}, refused: map[uint64][2]Transfer{}, numbers: map[NodeID]uint32{},
+		first: pageNotes, last: pageNotes, // 0 is none
+		life: o.NoteLife, floor: o.NoteFloor, max: o.MaxNotes,
 	}
-	return &note{}
+}
+
+func (ns *notes) page(n uint64) *notePage { return ns.pages[n/pageNotes-ns.first/pageNotes] }
+func (ns *notes) slot(n uint64) *slot     { return &ns.page(n).slots[n%pageNotes] }
+
+func (ns *notes) key(n uint64) []byte {
+	s := ns.slot(n)
+	return ns.page(n).keys[s.key:][:s.keyLen]
+}
+
+// find returns the number of a session's note, or 0.
+func (ns *notes) find(k Key, hash uint64) uint64 {
+	for n := ns.byHash[hash]; n != 0; n = ns.slot(n).next {
+		if string(ns.key(n)) == string(k) {
+			return n
+		}
+	}
+	return 0
+}
+
+// of returns what is known of a session.
+func (ns *notes) of(k Key) note {
+	if ns.live == 0 {
+		return note{}
+	}
+	n := ns.find(k, ns.hash(k))
+	if n == 0 {
+		return note{}
+	}
+	s := ns.slot(n)
+	return note{
+		kind: s.kind, epoch: s.epoch, to: ns.names[s.to], transfer: Transfer{From: ns.names[s.from], N: s.transfer}, refused: ns.refused[n],
+	}
 }
 
 // set writes down the latest of a session, unless something later is known.
 func (ns *notes) set(now time.Duration, k Key, kind noteKind, e Epoch, to NodeID, x Transfer) {
 	n := ns.renew(now, k, kind == went)
-	if n == nil || e < n.epoch {
+	if n == 0 {
 		return
 	}
-	n.kind, n.epoch, n.to, n.transfer = kind, e, to, x
+	if s := ns.slot(n); e >= s.epoch {
+		s.kind, s.epoch, s.to, s.from, s.transfer = kind, e, ns.name(to), ns.name(x.From), x.N
+	}
 }
 
 // refuse writes down that a transfer is not to be taken any more.
 func (ns *notes) refuse(now time.Duration, k Key, x Transfer) {
-	if n := ns.renew(now, k, false); n != nil && n.refused[0] != x {
-		n.refused[0], n.refused[1] = x, n.refused[0]
+	if n := ns.renew(now, k, false); n != 0 && ns.refused[n][0] != x {
+		ns.refused[n] = [2]Transfer{x, ns.refused[n][0]}
 	}
 }
 
-func (n *note) hasRefused(x Transfer) bool { return n.refused[0] == x || n.refused[1] == x }
+func (n note) hasRefused(x Transfer) bool { return n.refused[0] == x || n.refused[1] == x }
 
-// renew returns the session's note, made young again. It is nil if there is no room, which a hint may overstep: whoever lets a session leave
-// asks for room first.
-func (ns *notes) renew(now time.Duration, k Key, hint bool) *note {
-	n := ns.byKey[k]
-	if n == nil {
-		if ns.full(now) && !hint {
-			return nil
-		}
-		if len(ns.byKey) >= ns.max && !ns.full(now) {
-			ns.forget(ns.first)
-		}
-		n = &note{key: k}
-		ns.byKey[k] = n
-	} else {
-		ns.unlink(n)
+// name is a node's number in names.
+func (ns *notes) name(id NodeID) uint32 {
+	i, ok := ns.numbers[id]
+	if !ok {
+		i = uint32(len(ns.names))
+		ns.names, ns.numbers[id] = append(ns.names, id), i
 	}
-	n.at = now
-	n.before = ns.last
-	if n.before != nil {
-		n.before.after = n
-	} else {
-		ns.first = n
+	return i
+}
+
+// renew returns the number of the session's note, made young again. It is 0 if there is no room, which a hint may overstep: whoever lets a session
+// leave asks for room first.
+func (ns *notes) renew(now time.Duration, k Key, hint bool) uint64 {
+	hash := ns.hash(k)
+	young := slot{keyLen: uint16(len(k)), to: ns.name(""), from: ns.name("")}
+	var refused [2]Transfer
+	if old := ns.find(k, hash); old != 0 {
+		young, refused = *ns.slot(old), ns.refused[old]
+		ns.forget(old, hash)
+	} else if ns.full(now) {
+		if !hint {
+			return 0
+		}
+	} else if ns.live >= ns.max {
+		ns.forgetFirst()
 	}
-	ns.last = n
+	if ns.last%pageNotes == 0 {
+		ns.pages = append(ns.pages, &notePage{})
+	}
+	n, page := ns.last, ns.pages[len(ns.pages)-1]
+	ns.last++
+	ns.live++
+	young.at, young.key, young.next = now, uint32(len(page.keys)), ns.byHash[hash]
+	page.keys = append(page.keys, k...)
+	page.slots[n%pageNotes] = young
+	ns.byHash[hash] = n
+	if refused != [2]Transfer{} {
+		ns.refused[n] = refused
+	}
 	return n
 }
 
+func (ns *notes) hash(k Key) uint64 { return maphash.String(ns.seed, string(k)) & ns.mask }
+
+func (ns *notes) forgetFirst() { ns.forget(ns.first, maphash.Bytes(ns.seed, ns.key(ns.first))&ns.mask) }
+
 // full: there is no room but that of a hint which a round under way may need.
 func (ns *notes) full(now time.Duration) bool {
-	return len(ns.byKey) >= ns.max && ns.first.kind == went && ns.first.at+ns.floor > now
+	if ns.live < ns.max {
+		return false
+	}
+	oldest := ns.slot(ns.first)
+	return oldest.kind == went && oldest.at+ns.floor > now
+}
+
+// nextExpiry is when the oldest note is to be forgotten; ok is false if there is none.
+func (ns *notes) nextExpiry() (at time.Duration, ok bool) {
+	if ns.live == 0 {
+		return 0, false
+	}
+	return ns.slot(ns.first).at + ns.life, true
 }
 
 // expire forgets what is older than a minute.
 func (ns *notes) expire(now time.Duration) {
-	for ns.first != nil && ns.first.at+ns.life <= now {
-		ns.forget(ns.first)
+	for at, ok := ns.nextExpiry(); ok && at <= now; at, ok = ns.nextExpiry() {
+		ns.forgetFirst()
 	}
 }
 
-func (ns *notes) forget(n *note) {
-	ns.unlink(n)
-	delete(ns.byKey, n.key)
-}
-
-func (ns *notes) unlink(n *note) {
-	if n.before != nil {
-		n.before.after = n.after
-	} else {
-		ns.first = n.after
+// forget ends a note, and with the last of a page the page.
+func (ns *notes) forget(n, hash uint64) {
+	s := ns.slot(n)
+	switch latest := ns.byHash[hash]; {
+	case latest != n:
+		for ns.slot(latest).next != n {
+			latest = ns.slot(latest).next
+		}
+		ns.slot(latest).next = s.next
+	case s.next != 0:
+		ns.byHash[hash] = s.next
+	default:
+		delete(ns.byHash, hash)
 	}
-	if n.after != nil {
-		n.after.before = n.before
-	} else {
-		ns.last = n.before
+	s.kind = dead
+	delete(ns.refused, n)
+	ns.live--
+	for ns.first < ns.last && ns.slot(ns.first).kind == dead {
+		if ns.first++; ns.first%pageNotes == 0 {
+			ns.pages[0] = nil
+			ns.pages = ns.pages[1:]
+		}
 	}
-	n.before, n.after = nil, nil
 }

@@ -47,7 +47,7 @@ type Options struct {
 	NoteLife time.Duration
 	// NoteFloor is how long a hint is kept whatever happens: longer than any round takes. Default 10s; at least twice ChangeTimeout.
 	NoteFloor time.Duration
-	// MaxNotes bounds what is remembered, at about 200 bytes each. When it is reached by hints younger than NoteFloor, no session
+	// MaxNotes bounds what is remembered, at about 150 bytes each. When it is reached by hints younger than NoteFloor, no session
 	// leaves until they are older. Default 2^21.
 	MaxNotes int
 	// MaxWaiting bounds the requests waiting in all, MaxWaitingPerKey those for one session; changes may be twice as many as reads.
