@@ -227,3 +227,11 @@ func (tab *tab) picture(l look) []byte {
 	}
 	return r
 }
+
+// send has a form's button clicked, and waits for the page that answers.
+func (tab *tab) send(button string) {
+	tab.t.Helper()
+	if _, err := chromedp.RunResponse(tab.ctx, chromedp.Click(chromedp.CSS(button))); err != nil {
+		tab.t.Fatalf("click %s: %v", button, err)
+	}
+}

@@ -363,3 +363,16 @@ func save(t *testing.T, name string, picture []byte) {
 
 // patience is how long a test waits for what should come soon.
 const patience = 20 * time.Second
+
+// shot makes pictures of a page as it is now, if pictures are asked for.
+func shot(t *testing.T, name string, browser context.Context, url string) {
+	t.Helper()
+	if *shots == "" {
+		return
+	}
+	for _, l := range []look{desktop, desktopDark, phone, phoneDark} {
+		tab := open(t, browser, url, l)
+		tab.until("its charts", `document.querySelectorAll(".uplot canvas").length > 3`)
+		save(t, name+"-"+l.name, tab.picture(l))
+	}
+}

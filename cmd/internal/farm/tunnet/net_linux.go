@@ -1,6 +1,7 @@
 package tunnet
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -28,6 +29,7 @@ type Net struct {
 	random *rand.Rand
 	faults Faults
 	cuts   map[[2]*Host]bool
+	ports  map[toPort]bool
 	hosts  map[netip.Addr]*Host
 
 	carried, lost, doubled, cut, astray atomic.Uint64
@@ -38,7 +40,7 @@ func New(seed uint64) (*Net, error) {
 	if err := Able(); err != nil {
 		return nil, err
 	}
-	return &Net{random: rand.New(rand.NewPCG(seed, 0)), cuts: make(map[[2]*Host]bool), hosts: make(map[netip.Addr]*Host)}, nil
+	return &Net{random: rand.New(rand.NewPCG(seed, 0)), cuts: make(map[[2]*Host]bool), ports: make(map[toPort]bool), hosts: make(map[netip.Addr]*Host)}, nil
 }
 
 // Faults sets what happens to packets from now on.
@@ -61,11 +63,19 @@ func (n *Net) CutOneWay(from, to *Host) {
 	n.cuts[[2]*Host{from, to}] = true
 }
 
+// CutPort lets no TCP segment pass to a host's port: a firewall there that drops them.
+func (n *Net) CutPort(to *Host, port uint16) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ports[toPort{to, port}] = true
+}
+
 // Heal undoes all cuts.
 func (n *Net) Heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.cuts)
+	clear(n.ports)
 }
 
 // Stats are the counts so far.
@@ -115,7 +125,7 @@ func (n *Net) carry(from *Host, packet []byte) {
 	n.mu.Lock()
 	to := n.hosts[netip.AddrFrom4([4]byte(packet[dst:]))]
 	f := n.faults
-	isCut := n.cuts[[2]*Host{from, to}]
+	isCut := n.cuts[[2]*Host{from, to}] || n.ports[toPort{to, tcpPort(packet)}]
 	// Always the same number of draws, so that one packet's fate does not decide the next one's.
 	lost, dup := n.random.Float64() < f.Loss, n.random.Float64() < f.Dup
 	jitter := n.random.Float64()
@@ -138,4 +148,20 @@ func (n *Net) carry(from *Host, packet []byte) {
 		n.doubled.Add(1)
 		to.deliver(packet, due.Add(f.Jitter))
 	}
+}
+
+// toPort is a host's TCP port.
+type toPort struct {
+	host *Host
+	port uint16
+}
+
+// tcpPort is the port that an IPv4 packet goes to, if it is of TCP; else 0.
+func tcpPort(packet []byte) uint16 {
+	const protocol, tcp = 9, 6
+	head := int(packet[0]&15) * 4
+	if packet[protocol] != tcp || len(packet) < head+4 {
+		return 0
+	}
+	return binary.BigEndian.Uint16(packet[head+2:])
 }
