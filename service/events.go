@@ -37,6 +37,9 @@ func newStream() *stream { return &stream{listeners: map[chan cluster.Event]stru
 func (s *stream) tell(all []cluster.Event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(all) == 0 {
+		return
+	}
 	var told time.Time
 	if len(s.all) > 0 {
 		told = s.all[len(s.all)-1].At
