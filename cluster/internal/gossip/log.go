@@ -84,7 +84,25 @@ func (t *translator) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-var fromPattern = regexp.MustCompile(`from=(\S+)$`)
+// Who it was: a stranger that came, one that this node took for a seed, or a member whose keys are others by now.
+var (
+	addrPattern   = regexp.MustCompile(`(?:from=|failed to join )(\S+:\d+)(?:$|:)`)
+	memberPattern = regexp.MustCompile(`^Push/Pull with (\S+) failed`)
+)
+
+// source is whom a line of memberlist's is about.
+func (m *Membership) source(text string) string {
+	if match := addrPattern.FindStringSubmatch(text); match != nil {
+		return strings.Trim(match[1][:strings.LastIndexByte(match[1], ':')], "[]")
+	}
+	if match := memberPattern.FindStringSubmatch(text); match != nil {
+		if addr, ok := m.table.addr(match[1]); ok {
+			return addr.Addr().String()
+		}
+		return match[1]
+	}
+	return "unknown"
+}
 
 // translate knows memberlist's messages by parts of their text. If those change some day, the lines come out as they are, once a minute each.
 func (m *Membership) translate(line string) {
@@ -105,14 +123,7 @@ func (m *Membership) translate(line string) {
 		// said by the delegate that refused it
 	case has("Decrypt packet failed", "could decrypt the message", "remote state is not encrypted", "encryption is not configured"):
 		m.counts.sealed.Add(1)
-		from := "unknown"
-		if match := fromPattern.FindStringSubmatch(text); match != nil {
-			from = match[1]
-			if i := strings.LastIndexByte(from, ':'); i > 0 {
-				from = strings.Trim(from[:i], "[]")
-			}
-		}
-		m.say.refused(from, "encrypted with a key that this node does not have")
+		m.say.refused(m.source(text), "encrypted with a key that this node does not have")
 	case has("Refuting a"):
 		m.counts.refuted.Add(1)
 		if m.say.first("refuting") {

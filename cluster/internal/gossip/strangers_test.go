@@ -54,6 +54,11 @@ func TestStranger_IsRefusedAndLearnsNothing(t *testing.T) {
 				if lines < 1 || lines > minutes+1 {
 					t.Errorf("%d lines in %d minutes", lines, minutes)
 				}
+				for _, n := range []*node{w.nodes[0], w.nodes[1], stranger, curious} {
+					if strings.Contains(n.log.String(), "from=unknown") {
+						t.Errorf("%s does not say whom it refused", n.o.ID)
+					}
+				}
 				for _, secret := range []string{string(keyA), string(keyB)} {
 					if strings.Contains(w.nodes[0].log.String(), secret) || strings.Contains(stranger.log.String(), secret) {
 						t.Error("a key is in the log")
@@ -65,6 +70,25 @@ func TestStranger_IsRefusedAndLearnsNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestRefused_SaysWho(t *testing.T) {
+	t.Parallel()
+	inBubble(t, 1, func(w *world) {
+		w.cluster(2)
+		for text, want := range map[string]string{
+			"failed to receive: no installed keys could decrypt the message from=10.9.9.9:4242":           "10.9.9.9",
+			"Decrypt packet failed: no installed keys could decrypt the message from=[fe80::1%eth0]:4242": "fe80::1%eth0",
+			"failed to join 10.0.0.3:42425: no installed keys could decrypt the message":                  "10.0.0.3",
+			"Push/Pull with " + w.nodes[1].o.ID + " failed: no installed keys could decrypt the message":  ip(1),
+			"Push/Pull with somebody failed: no installed keys could decrypt the message":                 "somebody",
+			"no installed keys could decrypt the message":                                                 "unknown",
+		} {
+			if got := w.nodes[0].source(text); got != want {
+				t.Errorf("%s: got %s, want %s", text, got, want)
+			}
+		}
+	})
 }
 
 func speaks(low, high uint8) func(*Options) {
