@@ -56,6 +56,7 @@ type history struct {
 	maybe   []uint32
 	created time.Time // when it was heard that it was there again after it had been absent
 	ghost   uint32    // what acked was when the session was lost; it may come back as long as it is not created anew
+	unsure  uint32    // acked, by an Insert: what it was told does not say whether it was needed, or the session was back at that moment
 	// holders of the lock are users between the answer to their GetExclusive and the sending of what ends it.
 	holders map[*user]bool
 
@@ -241,7 +242,9 @@ func (a *asked) doneLocked(answer bench.Answer) (v verdict) {
 		a.hereLocked()
 		if h.acked == absent { // else it may have left alone what somebody else has just created
 			h.forgetLocked(a.r)
+			ghost := h.ghost
 			h.setLocked(a.r.Version)
+			h.ghost, h.unsure = ghost, a.r.Version
 		}
 	case bench.Set, bench.Remove:
 		if a.r.Verb == bench.Set {
@@ -275,15 +278,18 @@ func (a *asked) readLocked(version uint32) (v verdict) {
 	h := a.h
 	switch {
 	case version == h.acked:
+		if version != absent && version == h.unsure {
+			h.ghost, h.unsure = absent, absent
+		}
 	case slices.Contains(h.maybe, version):
-		v.late = version != absent && version < h.acked
+		v.late = version != absent && version < h.acked && h.acked != h.unsure
 		h.maybe = slices.DeleteFunc(h.maybe, func(m uint32) bool { return m == version })
 		h.setLocked(version)
 	case version == a.floor || slices.Contains(a.allowed, version) || version != absent && version > a.floor && version <= h.acked:
 		// Others have written since this was sent: any of what was there in the meantime may be the answer.
 	case version == absent && a.sent.Before(h.created):
 		// It was lost, and others have created it anew since this was sent.
-	case h.acked == absent && version == h.ghost:
+	case version != absent && version == h.ghost && (h.acked == absent || h.acked == h.unsure):
 		v.back = true
 		h.setLocked(version)
 	case version == absent:
@@ -307,7 +313,7 @@ func (h *history) setLocked(version uint32) {
 	if h.acked == absent && version != absent {
 		h.created = time.Now()
 	}
-	h.acked, h.ghost = version, absent
+	h.acked, h.ghost, h.unsure = version, absent, absent
 }
 
 // goneLocked judges a 404.
