@@ -1,15 +1,12 @@
 package gossip
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,25 +71,6 @@ func (o *Options) validate() error {
 		}
 	}
 	return nil
-}
-
-// NewID makes the ID of a run of the node with this name: what a DNS label cannot have is replaced, and a random suffix makes it unlike that
-// of any other run.
-func NewID(name string) string {
-	const suffix = 1 + 8
-	label := []byte(strings.ToLower(name))
-	for i, c := range label {
-		if !isLabel(string(c)) {
-			label[i] = '-'
-		}
-	}
-	label = bytes.Trim(label[:min(len(label), 63-suffix)], "-")
-	if len(label) == 0 {
-		label = []byte("node")
-	}
-	var random [4]byte
-	_, _ = rand.Read(random[:]) // never fails
-	return fmt.Sprintf("%s-%x", label, random)
 }
 
 // isLabel tells whether a name is a DNS label, as TLS will check it.

@@ -348,15 +348,3 @@ func TestKeys_RotateWithoutAGap(t *testing.T) {
 		}
 	})
 }
-
-func TestNewID_IsADNSLabel(t *testing.T) {
-	t.Parallel()
-	for name, want := range map[string]string{
-		"web01": "web01-", "WEB_01.example": "web-01-example-", "": "node-", "-ü-": "node-", strings.Repeat("n", 99): strings.Repeat("n", 54) + "-",
-	} {
-		id := NewID(name)
-		if !isLabel(id) || !strings.HasPrefix(id, want) || len(id) != len(want)+8 || id == NewID(name) {
-			t.Errorf("%q: %q", name, id)
-		}
-	}
-}

@@ -176,3 +176,15 @@ func TestReload_IsAllOrNothing(t *testing.T) {
 		t.Error("something changed")
 	}
 }
+
+func TestNodeID_IsADNSLabel(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{
+		"web01": "web01-", "WEB_01.example": "web-01-example-", "": "node-", "-ü-": "node-", strings.Repeat("n", 99): strings.Repeat("n", 54) + "-",
+	} {
+		id := NodeID(name)
+		if !strings.HasPrefix(id, want) || len(id) != len(want)+8 || strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || id == NodeID(name) {
+			t.Errorf("%q: %q", name, id)
+		}
+	}
+}
