@@ -75,8 +75,9 @@
 //
 // # Operators
 //
-// The status address (status.go) has probes, Prometheus' figures (metrics.go, cluster_metrics.go) and the API that the commands speak to
-// (api.go); guard.go says who may ask for what.
+// The status address (status.go) has probes, the page (package page), Prometheus' figures (metrics.go, cluster_metrics.go, gossip_metrics.go) and the
+// API that the commands speak to (api.go). guard.go stands before all of it and says who may ask for what; secret.go has the passwords and tokens for
+// that, tls.go the certificate.
 //
 // # What always holds
 //

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"statemesh/service/page"
 )
 
 // Access is who may ask the status address for what. Its zero value: whoever can connect may read, and this machine may change things.
@@ -224,7 +226,7 @@ func localAddr(r *http.Request) netip.Addr {
 	return at.Addr().Unmap()
 }
 
-// refuse says why: to a web browser, which asks for a password then, as text, to programs as JSON.
+// refuse says why: to a web browser, which asks for a password then, by a page, to programs as JSON.
 func (g *guard) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
 	g.count(why.reason)
 	if why.reason == "credentials" {
@@ -235,7 +237,7 @@ func (g *guard) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
 		}
 	}
 	if strings.Contains(r.Header.Get("Accept"), "text/html") {
-		say(w, why.status, why.text)
+		page.Refuse(w, why.status, why.text)
 		return
 	}
 	refuse(w, why.status, why.text)
@@ -255,7 +257,3 @@ func (g *guard) warnOf(at net.Addr, log hclog.Logger) {
 		log.Warn("passwords and tokens for the status address travel in plain text: set cert_file and key_file of the status block", "status", addr.String())
 	}
 }
-
-// readGuard and changeGuard mark what a handler does. The guard around all of them decides by the method.
-func readGuard(h http.HandlerFunc) http.Handler   { return h }
-func changeGuard(h http.HandlerFunc) http.Handler { return h }

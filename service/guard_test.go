@@ -246,8 +246,9 @@ func TestGuard_AsksBrowsersForAPassword(t *testing.T) {
 	if got := rec.Header().Values("WWW-Authenticate"); rec.Code != 401 || len(got) != 2 || !strings.HasPrefix(got[0], "Basic realm=") {
 		t.Errorf("%d %q", rec.Code, got)
 	}
-	if got := rec.Header().Get("Content-Type"); !strings.HasPrefix(got, "text/plain") || rec.Header().Get("X-Content-Type-Options") != "nosniff" {
-		t.Errorf("%v", rec.Header())
+	if got := rec.Header().Get("Content-Type"); !strings.HasPrefix(got, "text/html") || rec.Header().Get("X-Content-Type-Options") != "nosniff" ||
+		!strings.Contains(rec.Body.String(), "name and password, or a token") {
+		t.Errorf("%v %s", rec.Header(), rec.Body)
 	}
 	a.accept = ""
 	var p api.Problem
