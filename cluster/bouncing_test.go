@@ -47,12 +47,35 @@ func TestBouncing_IsWhatIsFetchedToAndFro(t *testing.T) {
 		if err := f.leave("a"); err != nil {
 			t.Error(err)
 		}
-		if got := f.node("b").Bouncing(); len(got) != 1 || got[0].Moves > 17 {
+		if got := f.node("b").Bouncing(); len(got) != 1 || got[0].Moves != 16 {
 			t.Errorf("after the drain: %+v", got)
 		}
 		time.Sleep(time.Minute)
 		if got := f.node("b").Bouncing(); got != nil {
 			t.Errorf("a minute later: %+v", got)
+		}
+		f.count(us)
+	})
+}
+
+// However often sessions are drained to a node, they do not bounce; not until somebody fetches them.
+func TestBouncing_ADrainDoesNotCount(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		f := newFarm(t, 42, 2)
+		us := f.users(20, "a", "b")
+		for range bouncingMoves + 2 {
+			if err := f.leave("a"); err != nil {
+				t.Error(err)
+			}
+			f.start("a")
+			f.meet()
+			for _, u := range us[:3] {
+				f.wants("read of "+u.key, f.node("a").get(u.key), "ok") // so that there is something to drain
+			}
+			time.Sleep(time.Second)
+		}
+		if got := f.node("b").Bouncing(); got != nil {
+			t.Errorf("drained to b: %+v", got)
 		}
 		f.count(us)
 	})
