@@ -182,7 +182,9 @@ func TestPause_LosesNoUpdate(t *testing.T) {
 			t.Errorf("a request to %s waited %v", n.Name, got)
 		}
 	}
-	// A write that it found waiting, and whose user had given up, may be done after later ones (r.Late): nobody was told otherwise.
+	if r.Late > 0 {
+		t.Errorf("%d writes that it found waiting, and whose users had given up, were done after later ones", r.Late)
+	}
 }
 
 // All leave, and come back: the last one's snapshot has every session.
