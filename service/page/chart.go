@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"statemesh/service/api"
 )
@@ -45,14 +46,21 @@ func newTiles(v *view, h api.History) map[string]tile {
 		}
 	}
 	moves := tile{Name: "Moves", Series: "moved_in moved_out", Scale: "rate"}
-	all := map[string]tile{"sessions": sessions, "requests": requests, "latency": late, "memory": memory, "moves": moves}
-	for id, t := range all {
-		all[id] = t.charted(h)
-	}
-	return all
+	return map[string]tile{"sessions": sessions, "requests": requests, "latency": late, "memory": memory, "moves": moves}
 }
 
-const chartWidth, chartHeight = 300, 64
+// chart draws the tiles' charts.
+func (v *view) chart(h api.History) {
+	for id, t := range v.Tiles {
+		v.Tiles[id] = t.charted(h)
+	}
+}
+
+const (
+	chartWidth, chartHeight = 300, 64
+
+	window = 10 * time.Minute // of time that a chart shows; live.js says it, too
+)
 
 // charted draws the tile's series, from 0 up to the highest value.
 func (t tile) charted(h api.History) tile {
@@ -85,7 +93,7 @@ func (t tile) charted(h api.History) tile {
 		t.Label += ", now " + t.Value + t.Unit
 	}
 	for _, values := range drawn {
-		t.Paths = append(t.Paths, polyline(values, high)...)
+		t.Paths = append(t.Paths, polyline(h.Times, values, high)...)
 	}
 	return t
 }
@@ -102,16 +110,18 @@ func (t tile) write(v float64) string {
 	return count(int64(math.Round(v)))
 }
 
-// polyline is a list of lines: it ends where a value is missing.
-func polyline(values []*float64, high float64) (all []string) {
+// polyline is a list of lines: it ends where a value is missing. What there is stands at the right end of the window.
+func polyline(times []int64, values []*float64, high float64) (all []string) {
 	if high <= 0 {
 		high = 1
 	}
-	step := float64(chartWidth) / float64(max(len(values)-1, 1))
-	for i := 0; i < len(values); i++ {
-		var b strings.Builder
-		for ; i < len(values) && values[i] != nil; i++ {
-			fmt.Fprintf(&b, "%.1f,%.1f ", float64(i)*step, 2+(chartHeight-4)*(1-*values[i]/high))
+	n := min(len(times), len(values))
+	var b strings.Builder
+	for i := 0; i < n; i++ {
+		b.Reset()
+		for ; i < n && values[i] != nil; i++ {
+			x := chartWidth * (1 - float64(times[n-1]-times[i])/window.Seconds())
+			fmt.Fprintf(&b, "%.1f,%.1f ", x, 2+(chartHeight-4)*(1-*values[i]/high))
 		}
 		if b.Len() > 0 {
 			all = append(all, strings.TrimSpace(b.String()))

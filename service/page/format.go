@@ -25,7 +25,7 @@ func count(n any) string {
 	return fmt.Sprint(n)
 }
 
-// bytesText writes a size: "812 B", "2.3 GB", "38 MB".
+// bytesText writes a size in the units in which max_memory is set: "812 B", "2.3 GiB", "38 MiB".
 func bytesText(n any) string {
 	var size float64
 	switch n := n.(type) {
@@ -34,12 +34,12 @@ func bytesText(n any) string {
 	case uint64:
 		size = float64(n)
 	}
-	if size < 1000 {
+	if size < 1024 {
 		return strconv.FormatFloat(max(size, 0), 'f', 0, 64) + " B"
 	}
 	unit := ""
-	for _, unit = range []string{"kB", "MB", "GB", "TB"} {
-		if size /= 1000; size < 999.5 {
+	for _, unit = range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if size /= 1024; size < 1023.5 {
 			break
 		}
 	}

@@ -10,8 +10,8 @@ func TestNumbers_AreWrittenForPeople(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ got, want string }{
 		{count(0), "0"}, {count(int64(1_204_311)), "1,204,311"}, {count(uint64(math.MaxUint64)), "9,223,372,036,854,775,807"},
-		{bytesText(int64(0)), "0 B"}, {bytesText(int64(812)), "812 B"}, {bytesText(int64(1000)), "1.0 kB"}, {bytesText(int64(38_400)), "38 kB"},
-		{bytesText(int64(999_600)), "1.0 MB"}, {bytesText(int64(2_320_000_000)), "2.3 GB"}, {bytesText(uint64(1_500_000_000_000_000)), "1,500 TB"},
+		{bytesText(int64(0)), "0 B"}, {bytesText(int64(1023)), "1023 B"}, {bytesText(int64(1024)), "1.0 KiB"}, {bytesText(int64(38_400)), "38 KiB"},
+		{bytesText(int64(1<<20 - 1)), "1.0 MiB"}, {bytesText(int64(8 << 30)), "8.0 GiB"}, {bytesText(int64(12 << 30)), "12 GiB"}, {bytesText(uint64(1500 << 40)), "1,500 TiB"},
 		{rate(0), "0"}, {rate(0.01), "<0.1"}, {rate(0.42), "0.4"}, {rate(9.97), "10"}, {rate(2431.4), "2,431"},
 		{latency(0), "–"}, {latency(0.000001), "0.01 ms"}, {latency(0.00041), "0.41 ms"}, {latency(0.0041), "4.1 ms"}, {latency(0.041), "41 ms"}, {latency(0.9999), "1.0 s"}, {latency(1.21), "1.2 s"},
 		{took(2.13), "2.1 s"}, {took(125), "2 min"}, {span(0), "0 s"}, {span(-time.Second), "0 s"}, {span(59 * time.Second), "59 s"}, {span(3*time.Minute + 59*time.Second), "3 min"},

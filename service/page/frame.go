@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"html/template"
 	"strings"
+	"sync"
 	"time"
+
+	"statemesh/service/api"
 )
 
 //go:embed templates
@@ -16,8 +19,11 @@ var templates embed.FS
 // fragments are the ids of the page's parts that change, each rendered by the template of its name.
 var fragments = []string{
 	"node", "asof", "verdict", "findings", "drain", "tile-sessions", "tile-requests", "tile-latency", "tile-memory",
-	"mesh", "members", "operations", "sessions", "moves", "queries", "applications", "events", "about",
+	"mesh", "members", "members-more", "operations", "sessions", "moves", "queries", "applications", "applications-more", "events", "about",
 }
+
+// unhurried are those that are long, and folded: they are rendered in every few frames only.
+var unhurried = map[string]uint64{"members-more": 5, "applications-more": 5}
 
 func parse(a *assets) *template.Template {
 	functions := template.FuncMap{
@@ -36,8 +42,8 @@ type frame struct {
 	title   string
 	state   string
 	history *history
-	page    []byte // the whole document
-	step    []byte // brings a reader of the frame before up to this one
+	step    []byte                 // brings a reader of the frame before up to this one
+	page    func() ([]byte, error) // the whole document, which is made when somebody asks for it
 }
 
 // frame returns this second's, which it makes if nobody has.
@@ -69,30 +75,41 @@ func (p *Page) render(now time.Time, before *frame) (*frame, error) {
 	if before != nil {
 		f.number = before.number + 1
 	}
-	v.Fragments = make(map[string]template.HTML, len(fragments))
 	var b bytes.Buffer
 	for i, id := range fragments {
+		if every := unhurried[id]; before != nil && every > 0 && f.number%every != 0 {
+			f.html[i], f.changed[i] = before.html[i], before.changed[i]
+			continue
+		}
 		b.Reset()
 		if err := p.templates.ExecuteTemplate(&b, id+".html", v); err != nil {
 			return nil, err
 		}
 		// #nosec G203: this is what html/template has just written
-		f.html[i] = template.HTML(strings.TrimSpace(b.String()))
-		f.changed[i] = f.number
+		f.html[i], f.changed[i] = template.HTML(strings.TrimSpace(b.String())), f.number
 		if before != nil && before.html[i] == f.html[i] {
 			f.changed[i] = before.changed[i]
 		}
-		v.Fragments[id] = f.html[i]
 	}
-	b.Reset()
-	if err := p.templates.ExecuteTemplate(&b, "page.html", v); err != nil {
-		return nil, err
-	}
-	f.page = bytes.Clone(b.Bytes())
 	if before != nil {
 		f.step = f.since(before)
 	}
+	f.page = sync.OnceValues(func() ([]byte, error) { return p.document(v, f, h) })
 	return f, nil
+}
+
+// document puts the fragments together, with the charts as pictures.
+func (p *Page) document(v *view, f *frame, h api.History) ([]byte, error) {
+	v.chart(h)
+	v.Fragments = make(map[string]template.HTML, len(fragments))
+	for i, id := range fragments {
+		v.Fragments[id] = f.html[i]
+	}
+	var b bytes.Buffer
+	if err := p.templates.ExecuteTemplate(&b, "page.html", v); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
 }
 
 // since is what brings a reader of an earlier frame up to this one; nil: one who has seen none.

@@ -64,12 +64,16 @@ func (p *Page) Close() { p.close() }
 
 func (p *Page) servePage(w http.ResponseWriter, _ *http.Request) {
 	f, err := p.frame()
+	var text []byte
+	if err == nil {
+		text, err = f.page()
+	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	header(w, "text/html; charset=utf-8")
-	w.Write(f.page)
+	w.Write(text)
 }
 
 // policy is what the page may load and do. Charts set their sizes by script, which is no style within the page.

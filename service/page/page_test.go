@@ -291,7 +291,7 @@ func TestPage_FoldsWhatIsLong(t *testing.T) {
 		"applications": {12, 188, "/LM/W3SVC/1/ROOT/shop"},
 	} {
 		shown, folded := 0, 0
-		for _, n := range elements(byID(root, id)) {
+		for _, n := range append(elements(byID(root, id)), elements(byID(root, id+"-more"))...) {
 			if n.Data != "tbody" {
 				continue
 			}

@@ -106,11 +106,11 @@ func (v *view) Operations() []api.Operation {
 func (v *view) Queries() []labelled {
 	q := v.Status.Cluster.Queries
 	return []labelled{
-		{"Answered: it came here", q["here"]},
-		{"Locked there: it stayed", q["held"]},
-		{"Missed: nobody has it", q["nowhere"]},
-		{"Unsure: no answer from all", q["unknown"]},
-		{"Turned away: too many waiting", q["shed"]},
+		{"Answered: found and fetched", q["here"]},
+		{"Locked at another node", q["held"]},
+		{"Missed: new, or expired", q["nowhere"]},
+		{"Unsure: not all answered", q["unknown"]},
+		{"Not asked: too many waiting", q["shed"]},
 	}
 }
 

@@ -79,8 +79,9 @@ func (l look) height() int64 {
 
 // tab is a page that is open.
 type tab struct {
-	t   *testing.T
-	ctx context.Context
+	t     *testing.T
+	ctx   context.Context
+	close func() // a browser has six connections to a node, and a live page keeps one
 
 	mu       sync.Mutex // guards the rest, which the browser's events add to
 	messages []string   // of the console: errors, warnings, violations of the policy
@@ -116,11 +117,12 @@ func open(t *testing.T, browser context.Context, url string, l look) *tab {
 			tab.mu.Unlock()
 		}
 	})
-	t.Cleanup(func() {
+	tab.close = sync.OnceFunc(func() {
 		stop()
 		closeTab()
 		wg.Wait()
 	})
+	t.Cleanup(tab.close)
 	tab.look(l)
 	if err := chromedp.Do(ctx, chromedp.Navigate(url)); err != nil {
 		t.Fatalf("open %s: %v", url, err)

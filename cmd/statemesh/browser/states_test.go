@@ -374,5 +374,6 @@ func shot(t *testing.T, name string, browser context.Context, url string) {
 		tab := open(t, browser, url, l)
 		tab.until("its charts", `document.querySelectorAll(".uplot canvas").length > 3`)
 		save(t, name+"-"+l.name, tab.picture(l))
+		tab.close()
 	}
 }

@@ -52,7 +52,7 @@
     count: (n) => short(n, ["", "k", "M"], 1000),
     rate: (n) => short(n, ["", "k", "M"], 1000) + "/s",
     latency: (s) => (s < 1 ? short(s * 1000, [" ms"], 1000) : short(s, [" s"], 1000)),
-    bytes: (n) => short(n, [" B", " kB", " MB", " GB", " TB"], 1000),
+    bytes: (n) => short(n, [" B", " KiB", " MiB", " GiB", " TiB"], 1024),
   };
   const charts = new Map();
   const history = { times: [], series: {} };
@@ -72,14 +72,14 @@
     const plot = new uPlot({
       width: box.clientWidth, height: 96, padding: [6, 4, 0, 0],
       legend: { show: false }, cursor: { y: false, drag: { setScale: false } },
-      scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+      scales: { x: { range: (_, first, last) => [last - 600, last] }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       series: [{}, ...names.map((_, i) => ({
         stroke: () => color(lines[i]), width: 1.5, points: { show: false }, dash: i ? [4, 3] : undefined,
         fill: i ? undefined : () => color("--area"),
       }))],
       axes: [
-        { ...axis, space: 70, size: 20, gap: 3, grid: { show: false }, values: (_, at) => at.map((t) => new Date(t * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) },
-        { ...axis, space: 30, size: 48, gap: 4, grid: { stroke: () => color("--grid"), width: 1 }, values: (_, at) => at.map((n) => (n ? scale(n) : "")) },
+        { ...axis, space: 60, size: 20, gap: 3, grid: { show: false }, values: (_, at) => at.map((t) => new Date(t * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) },
+        { ...axis, space: 30, size: 48, gap: 4, grid: { stroke: () => color("--grid"), width: 1 }, values: (u, at) => at.map((n) => (n && u.data.slice(1).some((all) => all.some((v) => v)) ? scale(n) : "")) },
       ],
       hooks: { setCursor: [(u) => {
         const i = u.cursor.idx;
