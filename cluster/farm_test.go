@@ -342,7 +342,10 @@ func (f *farm) leaveAs(n *node) error {
 		err = n.Drain(ctx)
 	}
 	f.remove(n)
-	f.expect(n.name, false, 10*time.Second) // by those who do not hear that it leaves
+	// Now and then somebody does not hear that it leaves, and takes it for failed. That goes by packets alone, a few times within a second and a half, and
+	// they are lost: without this, 4 of 50 seeds of churn, with 3 % loss and some eight leavings each, have one such. It costs nobody anything, as there was nothing
+	// left with it.
+	f.expect(n.name, false, 10*time.Second)
 	n.stop()
 	return err
 }
