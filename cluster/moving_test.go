@@ -7,8 +7,8 @@ import (
 	"statemesh/session"
 )
 
-// A fence ends all leaving, and what was noted of it.
-func TestMoving_AFenceForgetsWhatWasLeaving(t *testing.T) {
+// What leaves is counted when it has left, not before.
+func TestMoving_CountsTheBytesThatHaveLeft(t *testing.T) {
 	t.Parallel()
 	st, err := session.New(session.Options{})
 	if err != nil {
@@ -28,11 +28,18 @@ func TestMoving_AFenceForgetsWhatWasLeaving(t *testing.T) {
 	if r := st.Set(key, session.Change{Body: b, Timeout: 20, Cookie: session.NoCookie, Grant: session.Grant{Epoch: 7}}); r.Outcome != session.Done {
 		t.Fatalf("set: %v", r.Outcome)
 	}
-	if l := m.Leave(handoff.Key(key.Whole()), 1, handoff.Terms{Any: true}); l.Now != handoff.Frozen || m.sizes[1] != 3 {
-		t.Fatalf("leave: %v, sizes %v", l.Now, m.sizes)
+	k := handoff.Key(key.Whole())
+	for ticket, stays := range []bool{true, false} {
+		if l := m.Leave(k, handoff.Ticket(ticket), handoff.Terms{Any: true}); l.Now != handoff.Frozen || m.bytesOut.Load() != 0 {
+			t.Fatalf("leave: %v, %d bytes counted", l.Now, m.bytesOut.Load())
+		}
+		if stays {
+			m.Stay(k, handoff.Ticket(ticket), 9)
+		} else {
+			m.Forget(k, handoff.Ticket(ticket))
+		}
 	}
-	m.Fence(1)
-	if len(m.sizes) > 0 {
-		t.Errorf("after the fence sizes are %v, want none", m.sizes)
+	if got := m.bytesOut.Load(); got != 3 || m.Len() != 0 {
+		t.Errorf("%d bytes counted, want 3; %d sessions are left", got, m.Len())
 	}
 }

@@ -383,7 +383,6 @@ func (n *Node) isStopped() bool {
 // left and removed take the store's news, from any goroutine.
 func (n *Node) left(k handoff.Key, t handoff.Ticket, l handoff.Leaving) {
 	n.post(event{do: func(now time.Duration) {
-		n.sessions.leaving(t, l)
 		n.machine.Left(now, k, t, l)
 	}})
 }

@@ -95,13 +95,12 @@ func (s sessions) Adopt(k handoff.Key, e handoff.Epoch)    { s.moves.Adopt(strin
 func (s sessions) Drop(k handoff.Key)                      { s.moves.Drop(string(k)) }
 func (s sessions) Fence(term uint64)                       { s.moves.Fence(term) }
 func (s sessions) Len() int                                { return s.moves.Len() }
-func (s sessions) Part(n, size int, first handoff.Ticket) ([]handoff.Parcel, []handoff.Key) {
-	all, rest := s.moves.Part(n, size, first)
-	parcels := make([]handoff.Parcel, len(all))
-	for i, p := range all {
-		parcels[i] = handoff.Parcel{Key: handoff.Key(p.Key), Record: departing(p.Record)}
-	}
-	return parcels, keysOf(rest)
+func (s sessions) Part(n, size int, first handoff.Ticket) (frozen []handoff.Push, rest []handoff.Key) {
+	frozen = make([]handoff.Push, 0, n)
+	left := s.moves.Part(n, size, first, func(k string, t uint64, r session.Record) {
+		frozen = append(frozen, handoff.Push{Key: handoff.Key(k), Transfer: t, Record: departing(r)})
+	})
+	return frozen, keysOf(left)
 }
 
 func (s sessions) Pick(n int) []handoff.Key   { return keysOf(s.moves.Pick(n)) }

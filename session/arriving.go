@@ -13,11 +13,13 @@ func (m *Moves) Admit(k string, r Record, wanted bool) bool {
 	if !st.hasRoom(size, limit) {
 		return false
 	}
-	a := m.at(k)
+	key := viewKey(k)
+	a := st.shardOf(st.hash(key))
+	a.mu.Lock()
 	defer a.release()
 	a.promised++
 	if err := a.makeRoom(a.count); err == nil {
-		r.Body.id, err = st.longID(viewKey(k))
+		r.Body.id, err = st.longID(key)
 		if err == nil {
 			r.Body.Hold()
 			st.used.Add(int64(size))

@@ -50,7 +50,7 @@ func (s *shard) tryLeave(i uint32, ticket uint64, t Terms, now int64) Leaving {
 	if t.Any || !e.has(isLocked) || e.cookie == t.Cookie {
 		e.set(isLeaving)
 		s.leaving[i] = ticket
-		return Leaving{Now: Frozen, Record: s.record(i, now)}
+		return Leaving{Now: Frozen, Record: s.record(i, now, new(Stored))}
 	}
 	l := Leaving{Now: StillLocked, Cookie: e.cookie, Age: time.Duration(now - e.lockedAt)}
 	if t.Wait > 0 && s.hasPlace(i) {
@@ -76,11 +76,13 @@ func (s *shard) leaveInTurn(i uint32, w *waiter, now int64) {
 	s.tell(w, l)
 }
 
-func (s *shard) record(i uint32, now int64) Record {
+// record is entry i's, with the body in b.
+func (s *shard) record(i uint32, now int64, b *Stored) Record {
 	e := s.entries.At(i)
+	*b = Stored{heap: s.store.heap, ref: e.body()}
 	r := Record{
 		Epoch: s.epoch(i), Locked: e.has(isLocked), Cookie: e.cookie, Timeout: e.timeout, TimeLeft: time.Duration(e.expires - now), New: e.has(isNew),
-		Body: &Stored{heap: s.store.heap, ref: e.body()},
+		Body: b,
 	}
 	if r.Locked {
 		r.LockAge = time.Duration(now - e.lockedAt)
@@ -170,10 +172,15 @@ func (s *shard) unfreeze(i uint32) {
 }
 
 // Forget drops a session that is leaving for the ticket: it is another node's. Whoever waits for it, other Leaves included, learns that it is gone.
-func (m *Moves) Forget(k string, ticket uint64) {
+// It returns the size of its body.
+func (m *Moves) Forget(k string, ticket uint64) (size int) {
 	a := m.parting(k, ticket)
 	defer a.leave()
+	if a.i != 0 {
+		size = len(a.store.heap.Bytes(a.entry().body()))
+	}
 	a.drop()
+	return size
 }
 
 // drop drops the session, if there is one, without a word to anybody but those who wait for it.

@@ -682,6 +682,58 @@ func TestFence_AnUndeliveredLockDoesNotStay(t *testing.T) {
 	})
 }
 
+// Many are frozen at once: each that can be, within the bounds, for a ticket of its own; the others are only named.
+func TestPart_FreezesWhatIsNobodysTurn(t *testing.T) {
+	t.Parallel()
+	m := join(t, session.Options{})
+	const n = 100
+	for i := range n {
+		r := m.Set(key(id(i)), session.Change{Body: m.body(text(i, 1000)), Timeout: 20, Grant: grant(uint64(1 + i))})
+		m.must(answerOf(&r))
+	}
+	taken := m.Acquire(key(id(7))) // not settled: its turn
+	got, next := map[string]bool{}, uint64(50)
+	part := func(most, size int) (frozen int, rest []string) {
+		rest = m.Part(most, size, next, func(k string, ticket uint64, r session.Record) {
+			if ticket != next || got[k] || len(r.Body.Bytes()) != 1000 {
+				t.Errorf("%.40q for ticket %d, want another for %d", k, ticket, next)
+			}
+			got[k] = true
+			next++
+			frozen++
+		})
+		return frozen, rest
+	}
+	if frozen, rest := part(10, 1<<20); frozen+len(rest) != 10 {
+		t.Errorf("%d and %d, want 10", frozen, len(rest))
+	}
+	if frozen, _ := part(10, 3*1000+500); frozen != 3 {
+		t.Errorf("%d of 1000 bytes and a key, want 3 in 3500", frozen)
+	}
+	if frozen, _ := part(10, 1); frozen != 1 {
+		t.Errorf("%d, want one in any case", frozen)
+	}
+	for range 3 {
+		part(n, 1<<20)
+	}
+	if _, rest := part(n, 1<<20); len(got) != n-1 || len(rest) != 1 || rest[0] != whole(id(7)) {
+		t.Errorf("%d were frozen, and %.40q were not", len(got), rest)
+	}
+	for k := range got {
+		if l := m.Look(k); l.Place != session.Parting {
+			t.Errorf("%.40q is %v", k, l.Place)
+		}
+	}
+	m.Settle(key(id(7)), &taken, true)
+	if frozen, rest := part(n, 1<<20); frozen != 1 || len(rest) != 0 {
+		t.Errorf("%d and %d when its turn is over", frozen, len(rest))
+	}
+	m.Fence(1)
+	if frozen, rest := part(n, 1<<20); frozen != 0 || len(rest) != n {
+		t.Errorf("%d copies were frozen, %d named", frozen, len(rest))
+	}
+}
+
 // The record of a session that leaves names its body, which must stay where it is.
 func TestLeave_BodyIsNotMoved(t *testing.T) {
 	t.Parallel()

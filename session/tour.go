@@ -77,19 +77,15 @@ func (m *Moves) Pick(n int) []string {
 		func(s *shard, i uint32) bool { return !s.entries.At(i).has(isLeaving) })
 }
 
-// Parted is a session that was frozen.
-type Parted struct {
-	Key    string
-	Record Record
-}
-
 // Part freezes owned sessions, whatever their lock, for the tickets from first on: it is a Pick, and a Leave for each. Those that are copies, or in
 // an operation's turn, or over, it only names. There are up to n of both, and no more than size bytes of keys and bodies, unless it is one session.
-func (m *Moves) Part(n, size int, first uint64) (frozen []Parted, rest []string) {
-	frozen = make([]Parted, 0, n)
-	now := m.st.now()
+// frozen is told of each; it must not call the store.
+func (m *Moves) Part(n, size int, first uint64, frozen func(k string, ticket uint64, r Record)) (rest []string) {
+	now, ticket := m.st.now(), first
+	bodies := make([]Stored, n)
 	m.tour(&m.pick, allLeave, func(s *shard, i uint32) bool {
-		if len(frozen)+len(rest) == n {
+		did := int(ticket - first)
+		if did+len(rest) == n {
 			return false
 		}
 		e := s.entries.At(i)
@@ -102,15 +98,16 @@ func (m *Moves) Part(n, size int, first uint64) (frozen []Parted, rest []string)
 			return true
 		}
 		size -= len(k) + len(m.st.heap.Bytes(e.body()))
-		if size < 0 && len(frozen) > 0 {
+		if size < 0 && did > 0 {
 			return false
 		}
 		e.set(isLeaving)
-		s.leaving[i] = first + uint64(len(frozen))
-		frozen = append(frozen, Parted{k, s.record(i, now)})
+		s.leaving[i] = ticket
+		frozen(k, ticket, s.record(i, now, &bodies[did]))
+		ticket++
 		return true
 	})
-	return frozen, rest
+	return rest
 }
 
 // Copies returns up to n copies, and none only if there are none. Repeated calls come by every one.

@@ -34,22 +34,22 @@ type convoy struct {
 func (m *Machine) drainSome() bool {
 	first := m.lastNumber + 1
 	m.lastNumber += maxConvoy
-	parcels, rest := m.sessions.Part(maxConvoy, convoySize, first)
+	frozen, rest := m.sessions.Part(maxConvoy, convoySize, first)
 	for _, k := range rest {
 		m.drainOne(k)
 	}
-	c := &convoy{n: m.number(), to: m.drainTarget(), frozen: m.now}
+	c := &convoy{n: m.number(), to: m.drainTarget(), pushes: frozen[:0], frozen: m.now}
 	size := 0
-	for i, p := range parcels {
-		t := first + Ticket(i)
+	for i := range frozen {
+		p := frozen[i]
 		if a := m.affairs[p.Key]; c.to == "" || a != nil && m.notNow(a) {
-			m.sessions.Stay(p.Key, t, p.Record.Epoch)
+			m.sessions.Stay(p.Key, p.Transfer, p.Record.Epoch)
 			continue
 		}
 		c.with |= 1 << len(c.pushes)
 		size += p.Record.Size
 		p.Record.Epoch++
-		c.pushes = append(c.pushes, Push{Key: p.Key, Transfer: t, Record: p.Record})
+		c.pushes = append(c.pushes, p)
 	}
 	switch len(c.pushes) {
 	case 0:

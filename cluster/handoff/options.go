@@ -57,7 +57,7 @@ type Options struct {
 	MaxLeaving, MaxArriving int
 
 	// DrainConvoys is how many convoys of small sessions are under way at a time while draining, and DrainWindow how many sessions
-	// beside them. Default 16 and 256.
+	// beside them. Default 8 and 256.
 	DrainConvoys, DrainWindow int
 	// LossMemory is how long after a member was declared dead its return counts as the end of a split. Default 1h.
 	LossMemory time.Duration
@@ -84,7 +84,7 @@ func (o *Options) setDefaults() error {
 	or(&o.MaxWaitingPerKey, 64)
 	or(&o.MaxLeaving, 4096)
 	or(&o.MaxArriving, 4096)
-	or(&o.DrainConvoys, 16)
+	or(&o.DrainConvoys, 8)
 	or(&o.DrainWindow, 256)
 	or(&o.LossMemory, time.Hour)
 	o.LockWait = max(o.LockWait, 0)

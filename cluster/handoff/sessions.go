@@ -48,7 +48,7 @@ type Sessions interface {
 	// Part freezes owned sessions, whatever their lock, for the tickets from first on, and returns them. Those that it comes by and that are
 	// copies, or in an operation's turn, it only names. There are up to n of both, and no more than size bytes of keys and bodies,
 	// unless it is one session. Repeated calls must come by every session.
-	Part(n, size int, first Ticket) (frozen []Parcel, rest []Key)
+	Part(n, size int, first Ticket) (frozen []Push, rest []Key)
 	// Copies returns up to n copies, and none only if there are none. Repeated calls must come by every one.
 	Copies(n int) []Key
 	// Recent returns up to n owned sessions whose epoch is at least since, going on from a place it returned before (0: from the

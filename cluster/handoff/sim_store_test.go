@@ -399,15 +399,15 @@ func (s *store) Fence(term uint64) {
 
 func (s *store) Len() int { return len(s.entries) }
 
-func (s *store) Part(n, size int, first handoff.Ticket) (frozen []handoff.Parcel, rest []handoff.Key) {
+func (s *store) Part(n, size int, first handoff.Ticket) (frozen []handoff.Push, rest []handoff.Key) {
 	for _, k := range s.pick(min(n, 1+s.w.rng.IntN(6))) {
 		e := s.entries[k]
 		if e.state != handoff.Owned || e.taken || len(e.turns) > 0 || !s.w.p.prompt && s.w.chance(.2) {
 			rest = append(rest, k)
 			continue
 		}
-		l := s.leave(e, first+handoff.Ticket(len(frozen)), handoff.Terms{Any: true})
-		frozen = append(frozen, handoff.Parcel{Key: k, Record: l.Record})
+		t := first + handoff.Ticket(len(frozen))
+		frozen = append(frozen, handoff.Push{Key: k, Transfer: t, Record: s.leave(e, t, handoff.Terms{Any: true}).Record})
 	}
 	return frozen, rest
 }

@@ -376,7 +376,7 @@ func (h *shelf) Fence(term uint64) {
 	}
 }
 
-func (h *shelf) Part(n, size int, first handoff.Ticket) (frozen []handoff.Parcel, rest []handoff.Key) {
+func (h *shelf) Part(n, size int, first handoff.Ticket) (frozen []handoff.Push, rest []handoff.Key) {
 	ks := slices.DeleteFunc(sortedKeys(h.kept), func(k handoff.Key) bool { return h.kept[k].state == handoff.Departing })
 	for _, k := range ks[:min(n, len(ks))] {
 		if h.kept[k].state == handoff.Copied {
@@ -386,8 +386,8 @@ func (h *shelf) Part(n, size int, first handoff.Ticket) (frozen []handoff.Parcel
 		if size -= h.kept[k].rec.Size; size < 0 && len(frozen) > 0 {
 			break
 		}
-		l := h.Leave(k, first+handoff.Ticket(len(frozen)), handoff.Terms{Any: true})
-		frozen = append(frozen, handoff.Parcel{Key: k, Record: l.Record})
+		t := first + handoff.Ticket(len(frozen))
+		frozen = append(frozen, handoff.Push{Key: k, Transfer: t, Record: h.Leave(k, t, handoff.Terms{Any: true}).Record})
 	}
 	return frozen, rest
 }
