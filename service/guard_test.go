@@ -476,3 +476,32 @@ func TestGuard_ReadsBasicAuthenticationStrictly(t *testing.T) {
 		}
 	}
 }
+
+// The live page and the events flow over HTTP/2 as well, which a browser speaks as soon as there is a certificate.
+func TestStatus_StreamsOverHTTPS(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "status.pem"), filepath.Join(dir, "status.key")
+	pool := x509.NewCertPool()
+	pool.AddCert(pair(t, certFile, keyFile, 1))
+	n := startNode(t, func(o *service.Options) {
+		o.Status.CertFile, o.Status.KeyFile, o.Status.TokenFile = certFile, keyFile, secretFile(t, token)
+	})
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	for _, path := range []string{"/live", "/api/v1/events"} {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+n.Addrs().Status+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(resp.Body, make([]byte, 1)); err != nil || resp.ProtoMajor != 2 || resp.StatusCode != 200 {
+			t.Errorf("%s: %s %s, %v", path, resp.Proto, resp.Status, err)
+		}
+		resp.Body.Close()
+	}
+}
