@@ -49,5 +49,8 @@ func (u Usage) Asker(remote net.Addr) *Asker { return &Asker{u.u.asker(remote), 
 
 // Ask counts a request for the session with this key.
 func (a *Asker) Ask(key string, exists bool) {
-	a.a.count(session.KeyOf([]byte(key)), exists, time.Since(a.start))
+	a.AskAt(session.KeyOf([]byte(key)), exists, time.Since(a.start))
 }
+
+// AskAt does so at a time after the connection was made.
+func (a *Asker) AskAt(k session.Key, exists bool, now time.Duration) { a.a.count(k, exists, now) }

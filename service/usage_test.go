@@ -477,16 +477,22 @@ func TestUsage_ManyConnectionsAtOnce(t *testing.T) {
 	}
 }
 
+// BenchmarkUsage is what a request pays, of an application with few sessions and with many.
 func BenchmarkUsage(b *testing.B) {
-	u := service.NewUsage()
-	b.RunParallel(func(pb *testing.PB) {
-		w := u.Asker(from("10.0.0.1"))
-		keys := make([]string, 1000)
-		for i := range keys {
-			keys[i] = key(1, sessionID(i))
-		}
-		for i := 0; pb.Next(); i++ {
-			w.Ask(keys[i%len(keys)], true)
-		}
-	})
+	for _, n := range []int{10, 1000} {
+		b.Run(fmt.Sprintf("sessions=%d", n), func(b *testing.B) {
+			u := service.NewUsage()
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				w := u.Asker(from("10.0.0.1"))
+				keys := make([]session.Key, n)
+				for i := range keys {
+					keys[i] = session.KeyOf([]byte(key(1, sessionID(i))))
+				}
+				for i := 0; pb.Next(); i++ {
+					w.AskAt(keys[i%n], true, time.Duration(i)*10*time.Microsecond)
+				}
+			})
+		})
+	}
 }

@@ -103,11 +103,10 @@ func (st *Store) Count() {
 // KeepCounting does one as Run would, without the pauses, and returns in how many slices of time.
 func (st *Store) KeepCounting() (slices int) {
 	k := keeper{Store: st}
-	for done := false; !done; slices++ {
-		k.count()
-		done = k.census == nil
+	for k.count(); k.counting; k.count() {
+		slices++
 	}
-	return slices
+	return slices + 1
 }
 
 // Compaction is a walk that Run would do in slices: Begin, Step until Done.

@@ -12,9 +12,9 @@ import (
 type keeper struct {
 	*Store
 
-	// The census: the one under way, and when it goes on.
-	census *census
-	rest   <-chan time.Time // nil: at the next tick
+	census   *census
+	counting bool             // a census is under way
+	rest     <-chan time.Time // until it goes on, or the next may begin; nil: that is over
 
 	// Compaction, a walk over all entries that goes on a little at a time.
 	pause         <-chan time.Time // until it goes on; nil: there is none
@@ -36,9 +36,9 @@ const (
 	expireSlice  = 250 * time.Microsecond
 	expirePause  = 4 * expireSlice
 	expireRested = 1500 * time.Millisecond
-	// The census takes a five-hundredth of a core, in slices of about this length.
-	censusSlice = 250 * time.Microsecond
-	censusShare = 500
+	// The census takes a seven-hundredth of a core, and a little for waking up, in slices of about this length.
+	censusSlice = 500 * time.Microsecond
+	censusShare = 700
 	// Compaction is worth while when this part of the memory held is wasted; soon for much, now and then for little.
 	muchWaste, muchWasteEvery     = 8, 2 * time.Second // an eighth
 	littleWaste, littleWasteEvery = 96, 10 * time.Second
@@ -67,7 +67,7 @@ func (k *keeper) run(ctx context.Context) {
 			}
 		case <-k.rest:
 			k.rest = nil
-			if k.census != nil {
+			if k.counting {
 				k.count()
 			}
 		case <-k.pause:
@@ -216,12 +216,12 @@ func (k *keeper) count() {
 	if k.census == nil {
 		k.census = newCensus(k.Store)
 	}
-	for time.Since(began) < censusSlice {
-		if k.census.step() {
-			k.census.publish()
-			k.census = nil
-			break
-		}
+	k.counting = true
+	for k.counting && time.Since(began) < censusSlice {
+		k.counting = !k.census.step()
+	}
+	if !k.counting {
+		k.census.publish()
 	}
 	took := min(time.Since(began), 4*censusSlice) // more was for want of a processor
 	k.rest = time.After((censusShare - 1) * took)
