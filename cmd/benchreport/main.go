@@ -2,7 +2,7 @@
 //
 // Each measurement is a function that starts the servers it needs from a freshly built binary, plays web farms against them
 // (package bench), and returns a small struct of figures, which says what they mean for the promise. What is measured, and how,
-// stands above each function: throughput.go, flat.go, memory.go, expiry.go, start.go, and those of clusters, see cluster.go.
+// stands above each function: throughput.go, flat.go, memory.go, expiry.go, start.go, page.go, and those of clusters, see cluster.go.
 package main
 
 import (
@@ -69,6 +69,7 @@ var measurements = []struct {
 	{"memory", "Memory", memory},
 	{"expiry", "Expiry", expiry},
 	{"start", "Start", start},
+	{"page", "The status page", page},
 	{"cluster-meet", "Nodes meet", meet},
 	{"cluster-fetch", "A session on another node", fetch},
 	{"cluster-miss", "A session that is nowhere", miss},
