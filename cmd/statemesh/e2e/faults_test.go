@@ -91,12 +91,11 @@ func TestRollingRestart_LosesNothing(t *testing.T) {
 }
 
 // One is killed: its sessions are gone, and nobody else's; nobody waits for it for long; the others know soon. It is told apart from one
-// that has left just before. Every user has sessions of its own: what several users of one may rightly be told, when it is lost and one of them makes
-// it anew at that moment, is for the simulation to judge.
+// that has left just before. Some sessions have several users, who may make one anew at the same moment.
 func TestKill_LosesOnlyItsOwn(t *testing.T) {
 	c := cluster(t, farm.ClusterOptions{Nodes: 4})
 	doors := doors(c.Nodes)
-	users := crowd(t, c.Nodes, farm.CrowdOptions{Doors: doors, Users: 16, Sessions: 10, Shared: 0})
+	users := crowd(t, c.Nodes, farm.CrowdOptions{Doors: doors, Users: 16, Sessions: 10, Shared: 4})
 	end := users.Start(t.Context())
 	wait(t, 500*time.Millisecond)
 	stop(t, c.Nodes[3], doors[3])
@@ -123,7 +122,7 @@ func TestKill_LosesOnlyItsOwn(t *testing.T) {
 	last := users.Visit(soon(t))
 	wantRight(t, "afterwards", last)
 	if lost := r.Lost + last.Lost; lost == 0 || lost > 100 || users.Excused() > 0 {
-		t.Errorf("%d of 160 sessions lost with one of three nodes; %d more may be", lost, users.Excused())
+		t.Errorf("%d of 164 sessions lost with one of three nodes; %d more may be", lost, users.Excused())
 	}
 	for _, n := range c.Nodes[:2] {
 		if got := r.Longest[n.Name]; got > 5*time.Second {
@@ -223,7 +222,7 @@ func TestJoin_AnyShape(t *testing.T) {
 			began := time.Now()
 			c := cluster(t, farm.ClusterOptions{Nodes: 9, Shape: shape})
 			t.Logf("9 nodes met within %v of the first start", time.Since(began))
-			if took := time.Since(began); took > 10*time.Second { // 3 s after the last start, on a machine that has more to do
+			if took := time.Since(began); took > 3*time.Second {
 				t.Errorf("9 nodes took %v to meet", took)
 			}
 			wait(t, time.Second)
