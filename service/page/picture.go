@@ -192,6 +192,8 @@ func describe(members []api.Member, cut []string) string {
 	switch {
 	case there == 1:
 		b.WriteString("No other member is there.")
+	case len(cut) == 0 && there == 2:
+		b.WriteString("2 members, connected to each other.")
 	case len(cut) == 0:
 		fmt.Fprintf(&b, "%d members, each connected to every other.", there)
 	default:

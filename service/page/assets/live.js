@@ -54,6 +54,7 @@
     latency: (s) => (s < 1 ? short(s * 1000, [" ms"], 1000) : short(s, [" s"], 1000)),
     bytes: (n) => short(n, [" B", " KiB", " MiB", " GiB", " TiB"], 1024),
   };
+  const powers = Array.from({ length: 50 }, (_, i) => 2 ** i); // what divides bytes well
   const charts = new Map();
   const history = { times: [], series: {} };
 
@@ -79,7 +80,7 @@
       }))],
       axes: [
         { ...axis, space: 60, size: 20, gap: 3, grid: { show: false }, values: (_, at) => at.map((t) => new Date(t * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" })) },
-        { ...axis, space: 30, size: 48, gap: 4, grid: { stroke: () => color("--grid"), width: 1 }, values: (u, at) => at.map((n) => (n && u.data.slice(1).some((all) => all.some((v) => v)) ? scale(n) : "")) },
+        { ...axis, space: 30, size: 48, gap: 4, incrs: box.dataset.scale === "bytes" ? powers : undefined, grid: { stroke: () => color("--grid"), width: 1 }, values: (u, at) => at.map((n) => (n && u.data.slice(1).some((all) => all.some((v) => v)) ? scale(n) : "")) },
       ],
       hooks: { setCursor: [(u) => {
         const i = u.cursor.idx;
