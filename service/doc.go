@@ -76,8 +76,14 @@
 // # Operators
 //
 // The status address (status.go) has probes, the page (package page), Prometheus' figures (metrics.go, cluster_metrics.go, gossip_metrics.go) and the
-// API that the commands speak to (api.go). guard.go stands before all of it and says who may ask for what; secret.go has the passwords and tokens for
+// API that the commands speak to (api.go, events.go). guard.go stands before all of it and says who may ask for what; secret.go has the passwords and tokens for
 // that, tls.go the certificate.
+//
+// All but the figures of Prometheus comes from the sampler, which looks at the node once a second (sample.go):
+//
+//	usage, store ─► applications (sample_apps.go) ─┐
+//	tallies ─► rates (sample_rates.go), history ───┼─► documents (package api) ─► page, API, /metrics
+//	others' reports (report.go) ─► facts ─► package findings   └► this node's report, to the others every two seconds
 //
 // # What always holds
 //

@@ -1,10 +1,12 @@
 package service
 
 import (
+	"net"
 	"time"
 
 	"statemesh/cluster"
 	"statemesh/service/api"
+	"statemesh/session"
 	"statemesh/wire"
 )
 
@@ -13,6 +15,33 @@ func (s *Service) Sample(now time.Time) { s.sampler.sample(now) }
 
 // RunSampler has it do so every second, for a bubble, in which nothing can listen.
 func (s *Service) RunSampler() { s.startSampler() }
+
+// Fill has sessions of small bodies made, each application's asked for from web servers of its own, and the store count them.
+func (s *Service) Fill(apps, sessions int, key func(app, session int) string) {
+	for i := range sessions {
+		b, err := s.store.NewBody(100)
+		if err != nil {
+			panic(err)
+		}
+		b.Filled(100)
+		k := session.KeyOf([]byte(key(i%apps, i)))
+		if r := s.store.Set(k, session.Change{Body: b, Timeout: 1200, Cookie: session.NoCookie}); r.Outcome != session.Done {
+			panic(r.Outcome)
+		}
+	}
+	for w := range 3 {
+		asker := s.conns.usage.asker(&net.TCPAddr{IP: net.IPv4(10, 0, 0, byte(w)), Port: 1})
+		for i := range min(sessions, 100*apps) {
+			asker.count(session.KeyOf([]byte(key(i%apps, i))), true, time.Duration(i)*time.Microsecond)
+		}
+	}
+}
+
+// RunExpiry has the store do its own work.
+func (s *Service) RunExpiry() { s.startExpiry() }
+
+// Counts is how many applications the store knows by now.
+func (s *Service) Counts() int { return len(s.store.Apps()) }
 
 // Tell tells listeners what has happened.
 func (s *Service) Tell(all []cluster.Event) { s.sampler.stream.tell(all) }

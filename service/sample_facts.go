@@ -84,8 +84,9 @@ func pathOf(prefix string) string {
 func (m *sampler) facts(now time.Time, d *documents, own report) findings.Facts {
 	f := findings.Facts{Now: now, Self: m.s.o.NodeName, Clustered: m.s.clustered(), Encrypted: true, LongLock: m.s.o.LongLock, Applications: m.appFacts}
 	if f.Clustered {
-		f.Expected = m.s.o.Cluster.ExpectMembers
-		f.Encrypted = d.status.Cluster == nil || d.status.Cluster.Encrypted // while it starts, it is not known
+		if c := d.status.Cluster; c != nil { // else it is starting
+			f.Expected, f.Encrypted = c.Expected, c.Encrypted
+		}
 	}
 	for i := range d.members.Members {
 		c := &d.members.Members[i]

@@ -95,22 +95,32 @@ func sameApplications(l *look) (all []seen) {
 
 // spelledAlike are the pairs whose ids are equal but for what web servers of a farm get wrong.
 func spelledAlike(l *look, used *usage) (pairs []pair) {
-	alike := map[string][]int{}
+	alike := map[string][]spelled{}
 	for i := range l.Applications {
 		if a := &l.Applications[i]; a.Path != "" && len(a.Users) > 0 {
-			alike[spelling(a)] = append(alike[spelling(a)], i)
+			_, number, _ := cutNumber(a.Path)
+			form := spelling(a)
+			alike[form] = append(alike[form], spelled{i, number})
 		}
 	}
 	for _, same := range alike {
-		for k, i := range same {
-			for _, j := range same[k+1:] {
-				if p, ok := l.pair(used, i, j); ok {
+		for k, a := range same {
+			for _, b := range same[k+1:] {
+				if a.number != b.number && !used.apart(a.of, b.of) {
+					continue // two sites: of these a web server has many
+				}
+				if p, ok := l.pair(a.of, b.of); ok {
 					pairs = append(pairs, p)
 				}
 			}
 		}
 	}
 	return pairs
+}
+
+type spelled struct {
+	of     int
+	number string
 }
 
 // cutNumber cuts "/LM/W3SVC/2/ROOT/shop" into "/LM/W3SVC/", "2" and "/ROOT/shop". What has no number has all of it before.
@@ -128,13 +138,13 @@ func cutNumber(path string) (before, number, after string) {
 	return path[:at], path[at:end], path[end:]
 }
 
-// pair tells whether two ids that are spelled alike are one application's.
-func (l *look) pair(used *usage, i, j int) (pair, bool) {
+// pair tells whether two ids that are spelled alike are one application's. If they are of sites with different numbers, no web server uses both.
+func (l *look) pair(i, j int) (pair, bool) {
 	a, b := &l.Applications[i], &l.Applications[j]
 	p := pair{a: i, b: j, diff: differ(a, b), shared: common(a.Sketch, b.Sketch)}
 	if p.diff.number {
 		p.weak = p.shared == 0
-		return p, used.apart(i, j)
+		return p, true
 	}
 	// What differs here cannot be two applications on one web server. But it may have been one and now be the other.
 	usesA, usesB := usersOf(a, b), usersOf(b, a)
@@ -365,7 +375,7 @@ func (l *look) application(g group) seen {
 		f.Evidence = append(f.Evidence, a.evidence())
 	}
 	if shared > 0 {
-		f.Evidence = append(f.Evidence, fmt.Sprintf("At least %s asked for under more than one of them, and no web server uses both",
+		f.Evidence = append(f.Evidence, fmt.Sprintf("At least %s asked for under two of them, by web servers of which none uses both",
 			count(int64(shared), "session id was", "session ids were")))
 	}
 	if !related {

@@ -337,7 +337,7 @@ func TestFind_ApplicationIDs(t *testing.T) {
 			"from web server web03", "the site's ID in IIS: 2 and 3", `As an administrator on web03: %windir%\system32\inetsrv\appcmd list site`, `appcmd set site "SITE" /id:2`, "different applications",
 		}},
 		{name: "the site's number, the same users", severity: api.Trouble, says: []string{
-			"The same application, ROOT/shop, arrives under two application ids", "At least 2 session ids were asked for under more than one of them", "/id:2",
+			"The same application, ROOT/shop, arrives under two application ids", "At least 2 session ids were asked for under two of them", "/id:2",
 		}, apps: []findings.Application{with(shop2, asked(1, 2, 5, 9)), with(shop3, asked(2, 3, 9))}},
 		{name: "two sites of one web server", apps: []findings.Application{shop2, app("/LM/W3SVC/3/ROOT/shop", "web01")}},
 		{name: "two sites on all web servers", apps: []findings.Application{
