@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -187,7 +186,7 @@ func (g *guard) mayBeCalled(host string) bool {
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil || host == "localhost" {
 		return true
 	}
-	if own, err := os.Hostname(); err == nil && own != "" && strings.EqualFold(host, own) {
+	if slices.ContainsFunc(ownNames(), func(own string) bool { return strings.EqualFold(host, own) }) {
 		return true
 	}
 	return slices.ContainsFunc(g.hosts, func(allowed string) bool {
