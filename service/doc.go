@@ -17,7 +17,7 @@
 //	│ └ respond   respond.go      the outcome becomes a status
 //	├ send        conn.go         head and body, the latter from the store's memory
 //	├ settle      conn.go         if not all of it could be written, the lock is taken back
-//	└ count       metrics.go
+//	└ count       metrics.go; and usage.go, for the application
 //
 // and round again. Errors of the web server end there: a request that makes no sense is answered 400, bytes that are no request
 // are answered 400 and end the connection, and so does silence in the middle of a request. part, in part.go, is where every

@@ -89,7 +89,7 @@ func TestCensus_CountsWhatIsThere(t *testing.T) {
 		for i := range models {
 			models[i] = censusModel{sizes: map[string]int{}, locked: map[string]bool{}}
 		}
-		for range rapid.IntRange(0, 400).Draw(rt, "steps") {
+		for range rapid.IntRange(0, 250).Draw(rt, "steps") {
 			app := rapid.IntRange(0, apps-1).Draw(rt, "app")
 			id := fmt.Sprint(rapid.IntRange(0, 150).Draw(rt, "id"))
 			m, k := &models[app], appKey(app, id)
