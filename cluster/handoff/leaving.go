@@ -86,6 +86,9 @@ func (m *Machine) Left(now time.Duration, k Key, t Ticket, l Leaving) {
 	if d == nil || d.stage != queued || d.key != k {
 		if l.Now == Frozen && d == nil { // granted just before it was recalled
 			m.sessions.Stay(k, t, l.Record.Epoch)
+			if a := m.affairs[k]; a != nil { // who was told Busy
+				m.touch(a)
+			}
 		}
 		return
 	}
