@@ -46,7 +46,9 @@ func (s *Service) addAPI(mux *http.ServeMux) {
 	read := func(path string, h http.HandlerFunc) { addMethod(mux, "GET", path, h) }
 	read("/api/v1/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.status()) })
 	read("/api/v1/members", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.membersSaying()) })
-	read("/api/v1/applications", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.sampler.Applications()) })
+	read("/api/v1/applications", func(w http.ResponseWriter, _ *http.Request) {
+		answerText(w, http.StatusOK, s.sampler.latest().appText())
+	})
 	read("/api/v1/history", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.sampler.History()) })
 	read("/api/v1/events", s.serveEvents)
 	addMethod(mux, "POST", "/api/v1/drain", page.ForPeople(http.HandlerFunc(s.serveDrain)))
@@ -206,16 +208,23 @@ func (s *Service) serveReload(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-func answer(w http.ResponseWriter, status int, body any) {
-	text, err := json.MarshalIndent(body, "", "  ")
+func answer(w http.ResponseWriter, status int, body any) { answerText(w, status, textOf(body)) }
+
+// textOf is a document as it goes over the wire.
+func textOf(doc any) []byte {
+	text, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil { // these types have nothing that cannot be written
 		panic(err)
 	}
+	return append(text, '\n')
+}
+
+func answerText(w http.ResponseWriter, status int, text []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	w.Write(append(text, '\n'))
+	w.Write(text)
 }
 
 func refuse(w http.ResponseWriter, status int, why string) {

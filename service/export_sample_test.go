@@ -64,6 +64,14 @@ func (s *Service) Documents() (api.Status, api.Members, api.Applications) {
 // Report is what the others are told.
 func (s *Service) Report() []byte { return s.sampler.reporter.report() }
 
+// ReportApps is what a node of that name would tell of its applications.
+func (s *Service) ReportApps(name string) []byte {
+	var a appSampler
+	now := time.Now()
+	a.sample(now, s.conns.usage.snapshot(s.store.Apps()))
+	return mustMarshal(reportedApps{Apps: a.reported(now, name)})
+}
+
 // Counted counts a request.
 func (s *Service) Counted(op wire.Op, status wire.Status, took time.Duration) {
 	s.metrics.tallies[0].request(op, status, took)

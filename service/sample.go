@@ -33,6 +33,7 @@ type sampler struct {
 	apps     appSampler
 	appFacts []findings.Application // of all members
 	appDoc   api.Applications
+	appText  func() []byte // appDoc as JSON, made when first asked for: of many applications it is large
 	told     allTold
 	finder   findings.Finder
 	found    []api.Finding
@@ -43,12 +44,12 @@ type documents struct {
 	status       api.Status
 	members      api.Members
 	applications api.Applications
+	appText      func() []byte
 }
 
 func newSampler(s *Service) *sampler {
 	m := &sampler{
 		s: s, stream: newStream(), told: allTold{}, found: []api.Finding{},
-		appDoc: api.Applications{Node: s.o.NodeName, Applications: []api.Application{}},
 	}
 	s.metrics.registry.MustRegister(findingsCollector{m})
 	return m
@@ -93,7 +94,7 @@ func (m *sampler) sample(now time.Time) {
 	if m.every(appsSampledEvery) {
 		m.sampleApps(now, d)
 	}
-	d.applications = m.appDoc
+	d.applications, d.appText = m.appDoc, m.appText
 	own := m.report(now, d)
 	if !m.s.stopping.Load() { // what a node is without that stops is not wrong with it
 		m.found = m.finder.Find(m.facts(now, d, own))
@@ -116,10 +117,15 @@ func (m *sampler) every(d time.Duration) bool { return m.ticks%int(d/sampleEvery
 func (m *sampler) sampleApps(now time.Time, d *documents) {
 	m.apps.sample(now, m.s.conns.usage.snapshot(m.s.store.Apps()))
 	farm := m.apps.farm(now, m.s.o.NodeName, m.told, d.members.Members)
-	m.appDoc, m.appFacts = applicationsDocument(m.s.o.NodeName, farm), applicationFacts(farm)
+	m.appFacts = applicationFacts(farm)
+	m.setApplications(applicationsDocument(m.s.o.NodeName, farm))
 	if m.s.clustered() {
 		m.reporter.setApps(m.apps.reported(now, m.s.o.NodeName))
 	}
+}
+
+func (m *sampler) setApplications(doc api.Applications) {
+	m.appDoc, m.appText = doc, sync.OnceValue(func() []byte { return textOf(doc) })
 }
 
 func kindsOf(all []api.Finding) (kinds []string) {
@@ -166,10 +172,12 @@ func (m *sampler) latest() *documents {
 	if d := m.docs.Load(); d != nil {
 		return d
 	}
+	none := api.Applications{Node: m.s.o.NodeName, Applications: []api.Application{}}
 	return &documents{
 		status:       api.Status{Node: m.s.o.NodeName, Findings: []api.Finding{}, Operations: []api.Operation{}},
 		members:      m.s.members(),
-		applications: api.Applications{Node: m.s.o.NodeName, Applications: []api.Application{}},
+		applications: none,
+		appText:      func() []byte { return textOf(none) },
 	}
 }
 

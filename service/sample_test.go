@@ -174,6 +174,66 @@ func TestSampler(t *testing.T) {
 	})
 }
 
+// The applications of the farm: what this node has seen, and what another tells; and what is wrong with them.
+func TestSample_ApplicationsOfTheFarm(t *testing.T) {
+	t.Parallel()
+	m := &fakeMesh{stats: cluster.Stats{Joined: true, Members: 2, Encrypted: true}, members: []cluster.Member{
+		{ID: "test-1", Name: "test", Self: true, State: "up", Connected: true, Transfer: "10.0.0.5:42426", Version: "dev"},
+		{ID: "web02-1", Name: "web02", State: "up", Connected: true, Transfer: "10.0.0.6:42426", Version: "dev"},
+	}}
+	other := newNode(t)
+	n := newNode(t, in(m))
+	n.log.errorsExpected = true // nobody takes the sessions
+	if err := n.StartMesh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	own, others := n.dialAside(t), other.dialAside(t)
+	for i := range 3 {
+		own.want(200, inApp(2, set(sessionID(i), "0", "body")))
+		own.want(200, inApp(7, set(sessionID(i), "0", "body"))) // two sites behind one cookie
+		others.want(200, inApp(3, set(sessionID(i), "0", "body")))
+	}
+	own.want(200, "PUT %2fnotes%2fa HTTP/1.1\r\nHost: x\r\nTimeout:20\r\nContent-Length:1\r\nExtraFlags:0\r\nLockCookie:0\r\n\r\nx")
+	waitFor(t, func() bool { // an answer is there before it is counted
+		return n.used(site(7)).Requests == 3 && n.used("").Requests == 1 && other.used(site(3)).Requests == 3
+	})
+	now := time.Now()
+	n.Sample(now)
+	if st, _, apps := n.Documents(); len(st.Findings) != 0 || len(apps.Applications) < 2 {
+		t.Errorf("found %+v, applications %+v", st.Findings, apps)
+	}
+	// Only nodes in a cluster report: the other's applications come by way of another of its cluster.
+	body := `{"sessions": 3, "sees": ["test-1", "web02-1"]}` + "\n" + string(other.ReportApps("web02"))
+	m.mu.Lock()
+	m.reports = map[string]cluster.Report{"web02-1": {ID: "web02-1", At: now, Body: []byte(body)}}
+	m.mu.Unlock()
+	n.Sample(now.Add(time.Second))
+	n.Sample(now.Add(2 * time.Second))
+	st, _, apps := n.Documents()
+	byPath := map[string]api.Application{}
+	for _, a := range apps.Applications {
+		byPath[a.Path] = a
+	}
+	if a := byPath[site(3)]; a.Sessions != 0 || len(a.Nodes) != 1 || a.Nodes[0].Node != "web02" || a.HashLength != 44 || len(a.Hash) != 4 || a.WebServers == nil {
+		t.Errorf("the other's application is %+v", a)
+	}
+	if a := byPath[site(2)]; a.Requests != 3 || len(a.Nodes) != 1 || a.Nodes[0].Node != "test" {
+		t.Errorf("this node's application is %+v", a)
+	}
+	if a := byPath["(other)"]; a.ID != "(other)" || a.HashLength != 0 {
+		t.Errorf("what is not of ASP.NET's form is %+v", a)
+	}
+	if len(st.Findings) != 1 || st.Findings[0].Kind != "application-ids" || st.Findings[0].Severity != api.Trouble ||
+		!strings.Contains(strings.Join(st.Findings[0].Evidence, "\n"), "At least 3 session ids") {
+		t.Errorf("found %+v", st.Findings)
+	}
+	for _, doc := range []any{st, apps} {
+		if text, err := json.Marshal(doc); err != nil || strings.Contains(string(text), sessionID(0)) {
+			t.Errorf("%v: %s", err, text)
+		}
+	}
+}
+
 func TestReport_HasTheBusiestApplications(t *testing.T) {
 	t.Parallel()
 	var paths []string
