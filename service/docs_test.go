@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -41,6 +42,32 @@ func TestDocs_ShowTheAPI(t *testing.T) {
 				if name != "problem" && name != "last_error" {
 					t.Errorf("%s: docs/status-page.md does not show %s", path, name)
 				}
+			}
+		}
+	}
+}
+
+// What stands on the page next to a number stands in the documentation.
+func TestDocs_ExplainThePage(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("../docs/status-page.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	templates, err := filepath.Glob("page/templates/*.html")
+	if err != nil || len(templates) < 10 {
+		t.Fatalf("found %v, %v", templates, err)
+	}
+	doc = bytes.ToLower(doc)
+	label := regexp.MustCompile(`<(?:dt|th scope="col"(?: class="n")?)>([^<{]+)</`)
+	for _, file := range templates {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range label.FindAllSubmatch(text, -1) {
+			if !bytes.Contains(doc, bytes.ToLower(m[1])) {
+				t.Errorf("docs/status-page.md does not say what %q is, in %s", m[1], file)
 			}
 		}
 	}
