@@ -178,14 +178,17 @@ func newEvents(events []cluster.Event, now time.Time) []event {
 	return all
 }
 
-// latest is the last known figure of a series.
+// latest is a series' last figure of the last ten seconds that is not 0.
 func latest(h api.History, name string) float64 {
 	for _, s := range h.Series {
-		if s.Name != name {
+		if s.Name != name || len(s.Values) != len(h.Times) {
 			continue
 		}
-		for _, value := range slices.Backward(s.Values) {
-			if value != nil {
+		for i, value := range slices.Backward(s.Values) {
+			if h.Times[i] < h.Times[len(h.Times)-1]-10 {
+				break
+			}
+			if value != nil && *value > 0 {
 				return *value
 			}
 		}

@@ -69,7 +69,6 @@ func TestCluster_ThePageTellsWhatHappens(t *testing.T) {
 	}
 	tab.wantNone(everything...)
 	third.wantNone(everything...)
-	shot(t, "real-healthy", browser, pageOf(t, web01))
 
 	// A session moves to and fro.
 	wandering := load(t, []*farm.Node{web01, web02}, "--conns", "1", "--sessions", "1", "--rate", "5", "--spread", "alternate", "--app", "/LM/W3SVC/1/ROOT/wander")
@@ -129,7 +128,6 @@ func TestCluster_ThePageTellsWhatHappens(t *testing.T) {
 	}
 	tab.untilText("#verdict", "Users are losing sessions")
 	tab.untilText("#events", "web02")
-	shot(t, "real-trouble", browser, pageOf(t, web01))
 
 	if eval[int](tab, `window.untouched`) != 1 {
 		t.Error("the page was loaded again")
@@ -198,7 +196,6 @@ func TestCluster_ThePageFindsWhatIsWrong(t *testing.T) {
 	if kinds := tab.kinds(); len(kinds) < 4 {
 		t.Errorf("now it shows %v", kinds)
 	}
-	shot(t, "real-findings", browser, pageOf(t, web01))
 }
 
 // A member whose firewall blocks its transfer port.
@@ -237,6 +234,42 @@ func TestCluster_ThePageShowsWhoCannotBeReached(t *testing.T) {
 	tab.untilText("#mesh figcaption", "Cut off from each other")
 	network.Heal()
 	tab.until("all is well again", `document.querySelector("[data-kind=unreachable]") === null && document.querySelectorAll("#mesh line.good").length === 3`)
+}
+
+// TestCluster_IsPhotographed makes the pictures of docs/img: of a healthy cluster, and of the same when a web server has another application id and a
+// member has been killed.
+func TestCluster_IsPhotographed(t *testing.T) {
+	if *shots == "" {
+		t.Skip("makes pictures: -shots FOLDER")
+	}
+	browser := browserOf(t)
+	c := cluster(t, farm.ClusterOptions{Nodes: 3, Flags: []string{"--max-memory", "2GiB", "--expect-members", "3"}})
+	for i, app := range []string{"shop", "account", "intranet", "api/checkout"} {
+		sessions := 40_000 >> i
+		spread := "sticky"
+		if app == "account" {
+			spread = "page"
+		}
+		load(t, c.Nodes, "--conns", "6", "--sessions", fmt.Sprint(sessions), "--rate", fmt.Sprint(sessions/200), "--mix", "typical", "--size", "1000-9000",
+			"--app", fmt.Sprintf("/LM/W3SVC/%d/ROOT/%s", 1+i/2, app), "--spread", spread)
+	}
+	select {
+	case <-time.After(*linger):
+	case <-t.Context().Done():
+	}
+	shot(t, "healthy", browser, pageOf(t, c.Nodes[0]))
+	for i, n := range c.Nodes[:2] {
+		w := webServer(t, n, fmt.Sprintf("/LM/W3SVC/%d/ROOT/support", 2+3*i), 500)
+		for session := range uint32(40) {
+			asks(t, w, bench.Request{Verb: bench.Insert, Session: session}, 200)
+		}
+	}
+	c.Nodes[2].Kill()
+	tab := open(t, browser, pageOf(t, c.Nodes[0]), desktop)
+	tab.untilFound("application-ids")
+	tab.untilFound("missing-members")
+	tab.close()
+	shot(t, "trouble", browser, pageOf(t, c.Nodes[0]))
 }
 
 func missingHere(t *testing.T, err error) {

@@ -171,7 +171,7 @@ func pageOf(t *testing.T, n *farm.Node) string {
 // load runs statemesh bench until the test ends, or the returned function is called.
 func load(t *testing.T, nodes []*farm.Node, flags ...string) (stop func()) {
 	t.Helper()
-	args := []string{"bench", "--duration", "2m", "--warmup", "0s"}
+	args := []string{"bench", "--duration", "15m", "--warmup", "0s"}
 	for _, n := range nodes {
 		args = append(args, "--addr", n.State)
 	}

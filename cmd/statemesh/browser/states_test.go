@@ -22,7 +22,10 @@ import (
 
 // What must hold of the page whatever a node is like, tried on made-up nodes (pagetest): cluster_test.go has real ones.
 
-var shots = flag.String("shots", "", "`folder` for pictures of the page in every state")
+var (
+	shots  = flag.String("shots", "", "`folder` for pictures of the page in every state")
+	linger = flag.Duration("linger", 20*time.Second, "how long a cluster runs before it is photographed")
+)
 
 // serve shows a made-up node.
 func serve(t *testing.T, node page.Source) (url string) {
@@ -349,7 +352,8 @@ func TestPage_IsPhotographed(t *testing.T) {
 		for _, l := range []look{desktop, desktopDark, phone, phoneDark} {
 			tab := open(t, browser, url, l)
 			settled(tab, all[name])
-			save(t, name+"-"+l.name, tab.picture(l))
+			save(t, "made-up-"+name+"-"+l.name, tab.picture(l))
+			tab.close()
 		}
 	}
 }
