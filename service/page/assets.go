@@ -5,9 +5,11 @@ import (
 	"embed"
 	"encoding/hex"
 	"io/fs"
+	"maps"
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -58,6 +60,15 @@ func contentTypeOf(ext string) string {
 		return "image/svg+xml"
 	}
 	return mime.FormatMediaType("text/plain", map[string]string{"charset": "utf-8"})
+}
+
+// sum tells these assets from those of another version.
+func (a *assets) sum() string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(a.named)) {
+		h.Write([]byte(name))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:4])
 }
 
 // path is where an asset is found.

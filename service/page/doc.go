@@ -11,7 +11,7 @@
 //
 // A reader of /live gets server-sent events, made once for all readers:
 //
-//	event: page    {"title": "…", "state": "safe", "html": {"members": "<h2>…", …}}
+//	event: page    {"title": "…", "state": "safe", "layout": "…", "html": {"members": "<h2>…", …}}
 //	event: chart   {"whole": true, "times": […], "series": {"requests": […], …}}      the first; later ones have the new points only
 //
 // No goroutine is started here. Each reader's request waits for the next full second, and who comes first renders for all (live.go).

@@ -41,6 +41,7 @@ type frame struct {
 	changed []uint64        // by fragment: the number of the frame that brought it
 	title   string
 	state   string
+	layout  string
 	history *history
 	step    []byte                 // brings a reader of the frame before up to this one
 	page    func() ([]byte, error) // the whole document, which is made when somebody asks for it
@@ -68,8 +69,12 @@ const period = time.Second
 func (p *Page) render(now time.Time, before *frame) (*frame, error) {
 	h := p.source.History()
 	v := newView(p.source.Status(), p.source.Members(), p.source.Applications(), h, now)
+	v.Layout = p.assets.sum()
+	if v.Alone() {
+		v.Layout += "-alone"
+	}
 	f := &frame{
-		made: now, number: 1, title: v.Title, state: v.Verdict.State, history: newHistory(h),
+		made: now, number: 1, title: v.Title, state: v.Verdict.State, layout: v.Layout, history: newHistory(h),
 		html: make([]template.HTML, len(fragments)), changed: make([]uint64, len(fragments)),
 	}
 	if before != nil {
@@ -118,7 +123,7 @@ func (f *frame) since(before *frame) []byte {
 	if before != nil {
 		seen = before.number
 	}
-	page := pageEvent{Title: f.title, State: f.state, HTML: map[string]template.HTML{}}
+	page := pageEvent{Title: f.title, State: f.state, Layout: f.layout, HTML: map[string]template.HTML{}}
 	for i, id := range fragments {
 		if f.changed[i] > seen {
 			page.HTML[id] = f.html[i]
@@ -139,9 +144,12 @@ func (f *frame) since(before *frame) []byte {
 }
 
 type pageEvent struct {
-	Title string                   `json:"title"`
-	State string                   `json:"state"`
-	HTML  map[string]template.HTML `json:"html"`
+	Title string `json:"title"`
+	State string `json:"state"`
+	// Layout is what fragments belong to. A browser that has another loads the page again: the node has been started again since, as another version or
+	// into a cluster.
+	Layout string                   `json:"layout"`
+	HTML   map[string]template.HTML `json:"html"`
 }
 
 // writeEvent writes a server-sent event. JSON has no line breaks, which would end it.

@@ -26,6 +26,8 @@ type view struct {
 	Events   list[event]
 	Rate     float64 // requests a second
 
+	Layout string // see pageEvent
+
 	// For page.html.
 	Fragments map[string]template.HTML
 	TileOrder []string

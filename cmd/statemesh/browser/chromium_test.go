@@ -237,3 +237,17 @@ func (tab *tab) send(button string) {
 		tab.t.Fatalf("click %s: %v", button, err)
 	}
 }
+
+// loads does something that has the page loaded again, and waits until it is.
+func (tab *tab) loads(do func()) {
+	tab.t.Helper()
+	ctx, cancel := context.WithTimeout(tab.ctx, patience)
+	defer cancel()
+	_, err := chromedp.Run(ctx, chromedp.WaitEvent(page.LoadEventFired, nil, chromedp.Func(func(context.Context, *chromedp.Target) error {
+		do()
+		return nil
+	})))
+	if err != nil {
+		tab.t.Fatalf("the page was not loaded again: %v", err)
+	}
+}

@@ -13,9 +13,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"statemesh/service/api"
 	"statemesh/service/page"
 	"statemesh/service/page/pagetest"
 )
@@ -338,6 +340,37 @@ func TestPage_SaysWhenTheNodeIsGone(t *testing.T) {
 	if opacity := eval[string](tab, `getComputedStyle(document.querySelector("header .when")).fontWeight`); opacity != "600" {
 		t.Errorf("it is not made plain: weight %s", opacity)
 	}
+}
+
+// changing shows one node, and then another at the same address: it has been started again, into a cluster.
+type changing struct {
+	page.Source
+	then page.Source
+	now  atomic.Bool
+}
+
+func (c *changing) is() page.Source {
+	if c.now.Load() {
+		return c.then
+	}
+	return c.Source
+}
+
+func (c *changing) Status() api.Status             { return c.is().Status() }
+func (c *changing) Members() api.Members           { return c.is().Members() }
+func (c *changing) Applications() api.Applications { return c.is().Applications() }
+func (c *changing) History() api.History           { return c.is().History() }
+
+func TestPage_IsLoadedAgainWhenItIsAnother(t *testing.T) {
+	t.Parallel()
+	browser := browserOf(t)
+	node := &changing{Source: pagetest.Alone(time.Now()), then: pagetest.Healthy(time.Now())}
+	tab := open(t, browser, serve(t, node), desktop)
+	tab.untilText("#node", "runs alone")
+	tab.until("live figures", `document.documentElement.dataset.live === "on"`)
+	tab.loads(func() { node.now.Store(true) })
+	tab.untilText("#node", "in a cluster of 3")
+	tab.untilText("#moves", "Came here")
 }
 
 // TestPage_IsPhotographed makes the pictures that a person looks at before the page is called good.

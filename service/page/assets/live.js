@@ -27,7 +27,11 @@
   }
 
   function onPage(e) {
-    const { title, state, html } = JSON.parse(e.data);
+    const { title, state, layout, html } = JSON.parse(e.data);
+    if (layout !== root.dataset.layout) { // the node has been started again since, as another version or into a cluster
+      location.reload();
+      return;
+    }
     for (const id in html) {
       const then = document.createElement("template");
       then.innerHTML = html[id];
@@ -71,7 +75,7 @@
     box.setAttribute("role", "img");
     box.setAttribute("aria-label", label);
     const plot = new uPlot({
-      width: box.clientWidth, height: 96, padding: [6, 4, 0, 0],
+      width: box.clientWidth, height: 96, padding: [6, 14, 0, 0],
       legend: { show: false }, cursor: { y: false, drag: { setScale: false } },
       scales: { x: { range: (_, first, last) => [last - 600, last] }, y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
       series: [{}, ...names.map((_, i) => ({
