@@ -146,7 +146,7 @@ type Finding struct {
 	Severity string    `json:"severity"` // "trouble": users are losing sessions, or are about to; "warning": it should be mended
 	Title    string    `json:"title"`    // one sentence, what is wrong
 	Evidence []string  `json:"evidence"` // what was seen, a line each
-	Remedy   []string  `json:"remedy"`   // what to do, a step each
+	Remedy   []string  `json:"remedy"`   // what to do, a step each; what is to be typed stands between backticks
 	Since    time.Time `json:"since"`
 }
 

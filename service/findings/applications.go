@@ -468,26 +468,26 @@ func remedies(d differences, apps []*Application, weak bool) (steps []string) {
 	if d.number {
 		_, id, _ := cutNumber(keep.Path)
 		steps = append(steps,
-			fmt.Sprintf(`Give the site the same ID on every web server: %s, under which most sessions are. As an administrator on %s: %%windir%%\system32\inetsrv\appcmd list site (shows names and IDs), then %%windir%%\system32\inetsrv\appcmd set site "SITE" /id:%s. Or in IIS Manager: Sites > the site > Advanced Settings > ID. If another site has that ID there, give that one another first.`, id, others, id),
-			`Restart the site there: %windir%\system32\inetsrv\appcmd stop site "SITE", then appcmd start site "SITE".`)
+			fmt.Sprintf(`Give the site the same ID on every web server: %s, under which most sessions are. As an administrator on %s: ‹%%windir%%\system32\inetsrv\appcmd list site› (shows names and IDs), then ‹%%windir%%\system32\inetsrv\appcmd set site "SITE" /id:%s›. Or in IIS Manager: Sites > the site > Advanced Settings > ID. If another site has that ID there, give that one another first.`, id, others, id),
+			`Restart the site there: ‹%windir%\system32\inetsrv\appcmd stop site "SITE"›, then ‹appcmd start site "SITE"›.`)
 	}
 	if path := virtualPath(keep.Path); d.letter && path == "/" {
 		steps = append(steps,
 			`A site's root application is spelled by IIS itself, Root by old versions and ROOT by later ones: run the same version of IIS on every web server.`)
 	} else if d.letter {
 		steps = append(steps,
-			fmt.Sprintf(`Spell the application's path on every web server as in %s, capitals included. On %s, as an administrator: %%windir%%\system32\inetsrv\appcmd list app (shows the spelling), appcmd delete app "SITE/PATH", appcmd add app /site.name:"SITE" /path:%s /physicalPath:"FOLDER", appcmd set app "SITE%s" /applicationPool:"POOL". Or in IIS Manager: the application > Remove, then the site > Add Application.`, keep.Path, others, path, path))
+			fmt.Sprintf(`Spell the application's path on every web server as in %s, capitals included. On %s, as an administrator: ‹%%windir%%\system32\inetsrv\appcmd list app› (shows the spelling), ‹appcmd delete app "SITE/PATH"›, ‹appcmd add app /site.name:"SITE" /path:%s /physicalPath:"FOLDER"›, ‹appcmd set app "SITE%s" /applicationPool:"POOL"›. Or in IIS Manager: the application > Remove, then the site > Add Application.`, keep.Path, others, path, path))
 	}
 	if d.clr {
 		steps = append(steps,
-			`Run the application on the same .NET CLR version on every web server: IIS Manager > Application Pools > the pool > Basic Settings > .NET CLR version, or %windir%\system32\inetsrv\appcmd set apppool "POOL" /managedRuntimeVersion:v4.0. The pool recycles by itself.`)
+			`Run the application on the same .NET CLR version on every web server: IIS Manager > Application Pools > the pool > Basic Settings > .NET CLR version, or ‹%windir%\system32\inetsrv\appcmd set apppool "POOL" /managedRuntimeVersion:v4.0›. The pool recycles by itself.`)
 	}
 	if d.hash {
 		if len(keep.Hash) == 44 {
 			steps = append(steps, `Install the same version of the .NET Framework on every web server: from 4.5 on the hash does not depend on the key.`)
 		}
 		steps = append(steps,
-			`Give the application the same key on every web server: in web.config, under <system.web>, the same <machineKey validationKey="…" decryptionKey="…" validation="SHA1" />, without AutoGenerate and IsolateApps. In IIS Manager: the site > Machine Key > clear "Automatically generate at runtime" and "Generate a unique key for each application", Generate Keys, Apply; then copy the keys to the other web servers.`)
+			`Give the application the same key on every web server: in web.config, under ‹<system.web>›, the same ‹<machineKey validationKey="…" decryptionKey="…" validation="SHA1" />›, without AutoGenerate and IsolateApps. In IIS Manager: the site > Machine Key > clear "Automatically generate at runtime" and "Generate a unique key for each application", Generate Keys, Apply; then copy the keys to the other web servers.`)
 	}
 	if weak {
 		steps = append(steps, `If these are different applications that only stand at the same place of different sites, nothing is wrong.`)

@@ -60,8 +60,8 @@ func clocks(l *look) {
 		on = "on " + list(wrong)
 	}
 	f.Remedy = []string{
-		fmt.Sprintf(`See where the clock takes its time from, %s: w32tm /query /status (Linux: timedatectl).`, on),
-		`Set it now, as an administrator: w32tm /resync (Linux: chronyc makestep). In a domain: w32tm /config /syncfromflags:domhier /update, then net stop w32time && net start w32time. A virtual machine should take its time from the network or from its host, not from both.`,
+		fmt.Sprintf(`See where the clock takes its time from, %s: ‹w32tm /query /status› (Linux: ‹timedatectl›).`, on),
+		`Set it now, as an administrator: ‹w32tm /resync› (Linux: ‹chronyc makestep›). In a domain: ‹w32tm /config /syncfromflags:domhier /update›, then ‹net stop w32time && net start w32time›. A virtual machine should take its time from the network or from its host, not from both.`,
 		`Nothing is lost meanwhile. But logs of different nodes cannot be compared, and should the network split, the later of two changes to a session is told by these clocks.`,
 	}
 	l.add(seen{Finding: f})

@@ -3,6 +3,7 @@ package findings
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"statemesh/service/api"
@@ -158,6 +159,7 @@ func rank(severity string) int {
 
 // add notes something that is wrong.
 func (l *look) add(s seen) {
+	s.Remedy = typed(s.Remedy)
 	id := s.Kind + "\x00" + s.about
 	k := l.finder.known[id]
 	if k == nil {
@@ -167,6 +169,15 @@ func (l *look) add(s seen) {
 	s.Since = k.first.UTC().Truncate(time.Second)
 	k.finding, k.last, k.keep = s.Finding, l.Now, s.keep
 	k.shown = k.shown || l.Now.Sub(k.first) >= s.after
+}
+
+// typed puts backticks around what is to be typed. The texts of this package have it between ‹ and ›, since raw strings cannot hold backticks.
+func typed(steps []string) []string {
+	all := make([]string, len(steps))
+	for i, step := range steps {
+		all[i] = strings.NewReplacer("‹", "`", "›", "`").Replace(step)
+	}
+	return all
 }
 
 // shown tells whether this is a finding already.

@@ -190,6 +190,10 @@ func check(t *testing.T, all []api.Finding, kind, severity string, says []string
 		t.Fatalf("found %+v, want one of kind %s, %s", all, kind, severity)
 	}
 	text := strings.Join(slices.Concat([]string{all[0].Title}, all[0].Evidence, all[0].Remedy), "\n")
+	if strings.ContainsAny(text, "‹›") || strings.Count(text, "`")%2 != 0 {
+		t.Errorf("what is to be typed is not marked as it should be:\n%s", text)
+	}
+	text = strings.ReplaceAll(text, "`", "")
 	for _, words := range says {
 		if !strings.Contains(text, words) {
 			t.Errorf("it does not say %q, but:\n%s", words, text)

@@ -36,8 +36,8 @@ func longLocks(l *look) {
 		Title: fmt.Sprintf("A session has been locked for longer than %s: its user's other pages wait for it", length(l.LongLock)),
 		Remedy: []string{
 			`Look in the web server's event log (Application, System) for a worker process that ended or was recycled at that time: a page that dies with it leaves its session locked. The lock is freed when the user asks for another page, or when the session expires.`,
-			`If a page really runs that long, let it not lock the session: <%@ Page EnableSessionState="ReadOnly" %>, or in MVC [SessionState(SessionStateBehavior.ReadOnly)]; or do its work in the background.`,
-			`See that web.config has <compilation debug="false">: with debug="true" ASP.NET ends no page, however long it runs. What is allowed otherwise is <httpRuntime executionTimeout="110">, in seconds.`,
+			`If a page really runs that long, let it not lock the session: ‹<%@ Page EnableSessionState="ReadOnly" %>›, or in MVC ‹[SessionState(SessionStateBehavior.ReadOnly)]›; or do its work in the background.`,
+			`See that web.config has ‹<compilation debug="false">›: with debug="true" ASP.NET ends no page, however long it runs. What is allowed otherwise is ‹<httpRuntime executionTimeout="110">›, in seconds.`,
 		},
 	}
 	if len(all) > 1 {

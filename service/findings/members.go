@@ -52,8 +52,8 @@ func unreachable(l *look) {
 					few(from, 3), m.Name),
 				Evidence: evidence,
 				Remedy: []string{
-					fmt.Sprintf(`Let %s's firewall admit the other nodes. In PowerShell there, as an administrator: New-NetFirewallRule -DisplayName "statemesh transfers" -Direction Inbound -Protocol TCP -LocalPort %s -RemoteAddress ADDRESSES-OF-THE-OTHER-NODES -Action Allow`, m.Name, port),
-					fmt.Sprintf(`Test it from %s: Test-NetConnection %s -Port %s`, from[0], host(m.Transfer), port),
+					fmt.Sprintf(`Let %s's firewall admit the other nodes. In PowerShell there, as an administrator: ‹New-NetFirewallRule -DisplayName "statemesh transfers" -Direction Inbound -Protocol TCP -LocalPort %s -RemoteAddress ADDRESSES-OF-THE-OTHER-NODES -Action Allow›`, m.Name, port),
+					fmt.Sprintf(`Test it from %s: ‹Test-NetConnection %s -Port %s›`, from[0], host(m.Transfer), port),
 					fmt.Sprintf(`If the other nodes cannot know %s by the address %s, correct transfer in the cluster block of its configuration.`, m.Name, m.Transfer),
 					`If the error is about a certificate or a handshake: the key files of the two differ. docs/security.md says how keys are changed.`,
 				},
@@ -97,7 +97,7 @@ func split(l *look) {
 			Title:    "The cluster is split: some members do not see each other, and neither side finds the other's sessions",
 			Evidence: evidence,
 			Remedy: []string{
-				`Between those members, let firewalls admit gossip: port 42425, TCP and UDP. From the one: Test-NetConnection THE-OTHER -Port 42425 (that is TCP only).`,
+				`Between those members, let firewalls admit gossip: port 42425, TCP and UDP. From the one: ‹Test-NetConnection THE-OTHER -Port 42425› (that is TCP only).`,
 				`Once they reach each other they find each other again by themselves, within seconds. Of sessions that both sides have changed meanwhile, the later change is kept.`,
 			},
 		},
@@ -117,9 +117,9 @@ func missing(l *look) {
 		Title:    fmt.Sprintf("%s of %d members are missing: they are down, or the network between is cut", capital(number(expected-len(live))), expected),
 		Evidence: []string{fmt.Sprintf("expect_members is %d; %s sees %d: %s", expected, l.Self, len(live), few(live, 10))},
 		Remedy: []string{
-			`See whether statemesh runs on the machine that is missing, and start it: statemesh serve, or its scheduled task or service.`,
-			`If it runs, it is cut off: its page shows whom it sees. Let firewalls admit port 42425, TCP and UDP, between all nodes (Test-NetConnection NODE -Port 42425). Sessions of the other side cannot be reached meanwhile.`,
-			fmt.Sprintf(`If there are to be only %d from now on, say so in the cluster block of each node's configuration: expect_members = %d.`, len(live), len(live)),
+			`See whether statemesh runs on the machine that is missing, and start it: ‹statemesh serve›, or its scheduled task or service.`,
+			`If it runs, it is cut off: its page shows whom it sees. Let firewalls admit port 42425, TCP and UDP, between all nodes (‹Test-NetConnection NODE -Port 42425›). Sessions of the other side cannot be reached meanwhile.`,
+			fmt.Sprintf(`If there are to be only %d from now on, say so in the cluster block of each node's configuration: ‹expect_members = %d›.`, len(live), len(live)),
 		},
 	}
 	if expected-len(live) == 1 {
@@ -190,7 +190,7 @@ func failed(l *look) {
 				Remedy: []string{
 					fmt.Sprintf(`See whether %s's machine is up and statemesh runs there; start it. If it crashed, its sessions are gone, and their users begin new ones; if only the network was cut, they come back with it.`, m.Name),
 					`If it runs: let firewalls admit port 42425, TCP and UDP, between all nodes.`,
-					`If it was taken away for good, this disappears within an hour. Stop nodes by statemesh drain --wait and then their service, and nothing is lost.`,
+					`If it was taken away for good, this disappears within an hour. Stop nodes by ‹statemesh drain --wait› and then their service, and nothing is lost.`,
 				},
 			},
 			about: m.ID,
@@ -213,7 +213,7 @@ func versions(l *look) {
 		Title: fmt.Sprintf("Nodes run %s different versions of statemesh", number(len(by))),
 		Remedy: []string{
 			`During an upgrade this is as it should be. If it is not one: install the same version on every node.`,
-			`One after the other, and nothing is lost: statemesh drain --wait, stop it, replace the program, start it, wait until statemesh members shows it as up.`,
+			`One after the other, and nothing is lost: ‹statemesh drain --wait›, stop it, replace the program, start it, wait until ‹statemesh members› shows it as up.`,
 		},
 	}
 	for version, names := range by {
@@ -232,8 +232,8 @@ func noKey(l *look) {
 		Title:    "This cluster has no key: sessions and gossip cross the network in plain text, and anybody who reaches the ports is a member",
 		Evidence: []string{fmt.Sprintf("%s has insecure_plaintext = true and no key_file", l.Self)},
 		Remedy: []string{
-			`Make a key, once, on one node: statemesh keygen > cluster.key, and copy that file to every node, by a way that nobody listens on.`,
-			`In the cluster block of each node's configuration: key_file = "cluster.key", without insecure_plaintext.`,
+			`Make a key, once, on one node: ‹statemesh keygen > cluster.key›, and copy that file to every node, by a way that nobody listens on.`,
+			`In the cluster block of each node's configuration: ‹key_file = "cluster.key"›, without ‹insecure_plaintext›.`,
 			`Restart the nodes. One with a key does not talk to one without, so for that time they do not find each other's sessions: do it when few users are there, or set snapshot_dir on each and stop all before you start the first.`,
 		},
 	}})

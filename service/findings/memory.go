@@ -32,7 +32,7 @@ func memory(l *look) {
 				m.Name, bytes(m.Used), bytes(m.Limit), 100*share, count(m.Sessions, "session", "sessions"))},
 			Remedy: []string{
 				fmt.Sprintf(`Give it more: max_memory in the sessions block of %s's configuration (or --max-memory), if the machine has it; restart the node.`, m.Name),
-				`Let sessions end sooner: <sessionState timeout="20"> in web.config, in minutes.`,
+				`Let sessions end sooner: ‹<sessionState timeout="20">› in web.config, in minutes.`,
 				`Store less in sessions: under Applications, look at the largest sizes.`,
 			},
 		}
