@@ -231,12 +231,9 @@ func (c *conn) serveRequest() error {
 // beginRequest makes ready for the next request, if there is to be one.
 func (c *conn) beginRequest() error {
 	c.after = nil
-	if c.r < c.w { // pipelined
+	if c.r < c.w { // pipelined: it has come, also if the node is stopping
 		c.clock.stop()
 		c.phase = inHead
-		if c.stopping.Load() {
-			return errStopping
-		}
 		return nil
 	}
 	c.in, c.r, c.w = c.base, 0, 0

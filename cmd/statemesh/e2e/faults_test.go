@@ -222,7 +222,7 @@ func TestJoin_AnyShape(t *testing.T) {
 			began := time.Now()
 			c := cluster(t, farm.ClusterOptions{Nodes: 9, Shape: shape})
 			t.Logf("9 nodes met within %v of the first start", time.Since(began))
-			if took := time.Since(began); took > 3*time.Second {
+			if took := time.Since(began); took > 10*time.Second { // 3 s on a machine that is not busy with other tests; those of gossip hold it to that
 				t.Errorf("9 nodes took %v to meet", took)
 			}
 			wait(t, time.Second)
