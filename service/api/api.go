@@ -66,7 +66,7 @@ type Addrs struct {
 
 // Operation is one kind of web servers' requests.
 type Operation struct {
-	Op        string  `json:"op"` // as the metrics' label: Get, GetExclusive, Set, ReleaseExclusive, Remove, ResetTimeout
+	Op        string  `json:"op"` // as the metrics' label: get, get-exclusive, set, release-exclusive, remove, reset-timeout
 	PerSecond float64 `json:"per_second"`
 	// Percentiles of the time from a request's complete head to its written answer, in seconds, interpolated in the metric's buckets; 0 without
 	// requests.

@@ -92,7 +92,7 @@ type tab struct {
 func open(t *testing.T, browser context.Context, url string, l look) *tab {
 	t.Helper()
 	ctx, closeTab := chromedp.NewContext(browser)
-	ctx, stop := context.WithTimeout(ctx, time.Minute)
+	ctx, stop := context.WithTimeout(ctx, 4*time.Minute) // of a whole test
 	tab := &tab{t: t, ctx: ctx}
 	console := chromedp.Console(ctx)
 	requests := chromedp.Events(ctx, network.RequestWillBeSent)

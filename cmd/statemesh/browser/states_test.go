@@ -399,7 +399,7 @@ func save(t *testing.T, name string, picture []byte) {
 }
 
 // patience is how long a test waits for what should come soon.
-const patience = 20 * time.Second
+const patience = 30 * time.Second
 
 // shot makes pictures of a page as it is now, if pictures are asked for.
 func shot(t *testing.T, name string, browser context.Context, url string) {

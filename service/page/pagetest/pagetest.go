@@ -197,7 +197,7 @@ func (n *Node) busy(now time.Time, sessions int64, perSecond float64) {
 	s.Sessions.TimedOut, s.Sessions.Abandoned = sessions*7, sessions
 	s.Memory.Bodies, s.Memory.Used = sessions*6200, sessions*6400
 	s.Waiting, s.Connections = 2, 96
-	for i, op := range []string{"Get", "GetExclusive", "Set", "ReleaseExclusive", "Remove", "ResetTimeout"} {
+	for i, op := range []string{"get", "get-exclusive", "set", "release-exclusive", "remove", "reset-timeout"} {
 		part := []float64{0.34, 0.27, 0.25, 0.02, 0.004, 0.116}[i]
 		s.Operations = append(s.Operations[:i], api.Operation{
 			Op: op, PerSecond: perSecond * part, P50: 0.00011 + 0.00003*float64(i), P95: 0.00031, P99: 0.00042 + 0.0001*float64(i%3),
