@@ -84,6 +84,7 @@ func pathOf(prefix string) string {
 func (m *sampler) facts(now time.Time, d *documents, own report) findings.Facts {
 	f := findings.Facts{Now: now, Self: m.s.o.NodeName, Clustered: m.s.clustered(), Encrypted: true, LongLock: m.s.o.LongLock, Applications: m.appFacts}
 	if f.Clustered {
+		f.Join = m.s.o.Cluster.Join
 		if c := d.status.Cluster; c != nil { // else it is starting
 			f.Expected, f.Encrypted = c.Expected, c.Encrypted
 		}

@@ -41,9 +41,11 @@ type differences struct {
 }
 
 const (
-	maxPairsFound = 10              // findings of this kind; a farm in such a state has other worries than the eleventh
-	handedOver    = time.Minute     // a web server that uses one id, and for that long no more another of the same application, has been changed
-	certain       = 2 * time.Minute // two ids of one web server must be in use for that long: it may just be changed
+	maxPairsFound = 10          // findings of this kind; a farm in such a state has other worries than the eleventh
+	handedOver    = time.Minute // a web server that uses one id, and for that long no more another of the same application, has been changed
+	// certain is how long it must have been so where it may merely look so: one web server uses both ids, and may just be changed; or nothing but the
+	// site's number differs, and the web servers that use both sites have yet to be asked for pages of both.
+	certain = 2 * time.Minute
 )
 
 // pair is two application ids that seem to be one application's.
@@ -388,7 +390,7 @@ func (l *look) application(g group) seen {
 		f.Remedy = remedies(diff, apps, weak)
 	}
 	s := seen{Finding: f, about: strings.Join(about, "\x00")}
-	if alone {
+	if alone || weak {
 		s.after = certain
 	}
 	return s

@@ -34,6 +34,7 @@ type Facts struct {
 	Clustered    bool
 	Encrypted    bool          // it has a key
 	Expected     int           // members that there are to be; 0: not known
+	Join         []string      // some of the other members, as this node was told
 	LongLock     time.Duration // a lock held longer than that is found
 	Members      []Member      // this node included, and those that have left or failed lately; of a node that runs alone, itself
 	Applications []Application // of all members, each application id once. The same slice as the last time means: nothing new
@@ -126,7 +127,7 @@ func (f *Finder) Find(facts Facts) []api.Finding {
 	}
 	l := &look{&facts, f}
 	for _, check := range []func(*look){
-		applications, memory, longLocks, unreachable, split, missing, failed, versions, clocks, noKey, bouncing,
+		applications, memory, longLocks, unreachable, split, missing, lonely, failed, versions, clocks, noKey, bouncing,
 	} {
 		check(l)
 	}

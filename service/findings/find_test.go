@@ -28,6 +28,11 @@ func farm() findings.Facts {
 	return f
 }
 
+// lonely has this node find nobody.
+func lonely(f *findings.Facts) {
+	f.Members, f.Join = f.Members[:1], []string{"web02", "10.0.0.7:42425"}
+}
+
 // watched is what a Finder finds when the facts stay as they are for so many seconds.
 func watched(f findings.Facts, seconds int) []api.Finding {
 	var finder findings.Finder
@@ -133,6 +138,13 @@ func TestFind(t *testing.T) {
 			says:  []string{"2 of 3 members are there", "web03 left, and handed its sessions over"}},
 		{name: "another member is told how many there are to be", after: 6, kind: "missing-members", severity: api.Trouble,
 			wrong: func(f *findings.Facts) { f.Members[1].Expects = 4 }, says: []string{"One of 4 members is missing"}},
+		{name: "no other member has been found yet", after: 29, wrong: lonely},
+		{name: "no other member is found", after: 31, kind: "missing-members", severity: api.Warning, wrong: lonely,
+			says: []string{"web01 has found no other member", "looks for web02 and 10.0.0.7:42425", "Test-NetConnection"}},
+		{name: "the first of its cluster, which was told of nobody", after: 60, wrong: func(f *findings.Facts) { lonely(f); f.Join = nil }},
+		{name: "the others have left", after: 60, wrong: func(f *findings.Facts) {
+			f.Join, f.Members[1].State, f.Members[2].State = []string{"web02"}, "left", "left"
+		}},
 		{name: "a suspect is there", after: 60, wrong: func(f *findings.Facts) { f.Expected, f.Members[2].State = 3, "suspect" }},
 
 		{name: "a member failed", kind: "member-failed", severity: api.Trouble,
@@ -336,7 +348,8 @@ func TestFind_ApplicationIDs(t *testing.T) {
 		{name: "one application", apps: []findings.Application{shop2}},
 		{name: "two applications", apps: []findings.Application{shop2, app("/LM/W3SVC/2/ROOT/blog", "10.0.0.6", "web01"), app("/LM/W3SVC/2/ROOT", "web03")}},
 
-		{name: "the site's number", apps: []findings.Application{shop2, shop3}, severity: api.Warning, says: []string{
+		{name: "the site's number, of a farm that has just started", apps: []findings.Application{shop2, shop3}, after: 119},
+		{name: "the site's number", apps: []findings.Application{shop2, shop3}, after: 121, severity: api.Warning, says: []string{
 			"ROOT/shop arrives under two application ids", "/LM/W3SVC/2/ROOT/shop (", "44 characters): from web servers 10.0.0.6 and web01; 100 sessions, 3.0 requests/s",
 			"from web server web03", "the site's ID in IIS: 2 and 3", `As an administrator on web03: %windir%\system32\inetsrv\appcmd list site`, `appcmd set site "SITE" /id:2`, "different applications",
 		}},
@@ -370,7 +383,7 @@ func TestFind_ApplicationIDs(t *testing.T) {
 			says: []string{"of the path alone", "the same version of the .NET Framework", "<machineKey"}},
 		{name: "machine keys, mended", apps: []findings.Application{with(key1, seen(3*time.Minute)), app("/LM/W3SVC/1/ROOT", "web01", "web02")}, after: 300},
 
-		{name: "number and letter case", severity: api.Warning, says: []string{"W3SVC/", "upper and lower case", "appcmd set site", "appcmd add app"},
+		{name: "number and letter case", after: 121, severity: api.Warning, says: []string{"W3SVC/", "upper and lower case", "appcmd set site", "appcmd add app"},
 			apps: []findings.Application{app("/LM/W3SVC/2/ROOT/Shop", "web01"), app("/LM/W3SVC/7/ROOT/shop", "web02")}},
 
 		{name: "the same users, different web servers", severity: api.Warning, says: []string{

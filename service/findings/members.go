@@ -134,6 +134,28 @@ func missing(l *look) {
 	l.add(seen{Finding: f, after: 5 * time.Second})
 }
 
+// lonely is a node that was told of others and has found none. Each of two that cannot meet takes itself for a whole cluster, in which all is well;
+// and so does the first that is started, until the next is.
+func lonely(l *look) {
+	gone, _ := l.gone()
+	if !l.Clustered || len(l.Join) == 0 || l.expected() > 0 || len(l.liveNames()) > 1 || len(gone) > 0 {
+		return
+	}
+	l.add(seen{
+		Finding: api.Finding{
+			Kind: MissingMembers, Severity: api.Warning,
+			Title:    fmt.Sprintf("%s has found no other member: if others run, they do not find each other's sessions", l.Self),
+			Evidence: []string{fmt.Sprintf("%s looks for %s, and nobody has answered since it was started", l.Self, few(l.Join, maxExamples))},
+			Remedy: []string{
+				`See whether statemesh runs there. If this is the first node that was started, start the next.`,
+				`Let firewalls admit port 42425, TCP and UDP, between all nodes. Test it: ` + "`Test-NetConnection NODE -Port 42425`" + ` (that is TCP only).`,
+				`If they reach each other: the key file, and name in the cluster block, must be the same on all. The log names whom it refuses for another key or name.`,
+			},
+		},
+		about: "lonely", after: 30 * time.Second,
+	})
+}
+
 // expected is how many members there are to be, as far as anybody has been told.
 func (l *look) expected() int {
 	expected := l.Expected
