@@ -31,9 +31,13 @@ type history struct {
 	count  int
 }
 
+// add adds a point. If the clock has been set back, what was before has no place in the chart.
 func (h *history) add(p point) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.count > 0 && p.at < h.points[(h.next+historyPoints-1)%historyPoints].at {
+		h.count = 0
+	}
 	h.points[h.next] = p
 	h.next = (h.next + 1) % historyPoints
 	h.count = min(h.count+1, historyPoints)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -89,6 +90,29 @@ func TestSample_History(t *testing.T) {
 	}
 	if *last["sessions"] != 1 || *last["memory"] < 4 || *last["requests"] != 0 || last["moved_in"] != nil {
 		t.Errorf("the last point is %v", last)
+	}
+}
+
+// Charts want times in order, so one whose clock was set back begins anew.
+func TestSample_HistoryOfAClockThatIsSetBack(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	now := time.Unix(1_000_000, 0)
+	for range 20 {
+		n.Sample(now)
+		now = now.Add(time.Second)
+	}
+	now = now.Add(-time.Hour)
+	for range 6 {
+		n.Sample(now)
+		now = now.Add(time.Second)
+	}
+	h := n.History()
+	if want := []int64{996_420, 996_422, 996_424}; !slices.Equal(h.Times, want) {
+		t.Errorf("times are %v, want %v", h.Times, want)
+	}
+	if got := len(h.Series[0].Values); got != 3 {
+		t.Errorf("with %d values", got)
 	}
 }
 

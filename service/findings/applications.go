@@ -489,7 +489,7 @@ func remedies(d differences, apps []*Application, weak bool) (steps []string) {
 			steps = append(steps, `Install the same version of the .NET Framework on every web server: from 4.5 on the hash does not depend on the key.`)
 		}
 		steps = append(steps,
-			`Give the application the same key on every web server: in web.config, under ‹<system.web>›, the same ‹<machineKey validationKey="…" decryptionKey="…" validation="SHA1" />›, without AutoGenerate and IsolateApps. In IIS Manager: the site > Machine Key > clear "Automatically generate at runtime" and "Generate a unique key for each application", Generate Keys, Apply; then copy the keys to the other web servers.`)
+			`Give the application the same key on every web server: in web.config, under ‹<system.web>›, the same ‹<machineKey validationKey="…" decryptionKey="…" />›, without AutoGenerate and IsolateApps. In IIS Manager: the site > Machine Key > clear "Automatically generate at runtime" and "Generate a unique key for each application", Generate Keys, Apply; then copy the keys to the other web servers. Logins by forms authentication, and pages that are open, were made with the old keys: users log in again.`)
 	}
 	if weak {
 		steps = append(steps, `If these are different applications that only stand at the same place of different sites, nothing is wrong.`)

@@ -148,8 +148,8 @@ func lonely(l *look) {
 			Evidence: []string{fmt.Sprintf("%s looks for %s, and nobody has answered since it was started", l.Self, few(l.Join, maxExamples))},
 			Remedy: []string{
 				`See whether statemesh runs there. If this is the first node that was started, start the next.`,
-				`Let firewalls admit port 42425, TCP and UDP, between all nodes. Test it: ` + "`Test-NetConnection NODE -Port 42425`" + ` (that is TCP only).`,
-				`If they reach each other: the key file, and name in the cluster block, must be the same on all. The log names whom it refuses for another key or name.`,
+				`Let firewalls admit port 42425, TCP and UDP, between all nodes. Test it: ‹Test-NetConnection NODE -Port 42425› (that is TCP only).`,
+				`If they reach each other: the key file, and ‹name› in the ‹cluster› block, must be the same on all. The log names whom it refuses for another key or name.`,
 			},
 		},
 		about: "lonely", after: 30 * time.Second,
