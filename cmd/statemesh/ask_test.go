@@ -153,7 +153,7 @@ cluster       3 of 4 members
 moved         1,234 sessions in (1.9 MiB), 412 out (1000 B)
 asked for     1,234 here, 0 held, 5 nowhere, 0 unknown, 0 shed
 conflicts     1 sessions that two nodes had after a split
-drain         412 of 1,900 sessions handed over to 2 members, 38.0 MB, 7s left
+drain         412 of 1,900 sessions handed over to 2 members, 36 MiB, 7s left
 
 ` + s.Cluster.Events[0].At.Local().Format("2006-01-02 15:04:05") + `  info   web03 joined
 `
@@ -189,10 +189,10 @@ func TestDrain_Waits(t *testing.T) {
 	}
 	at := n.start(t)
 	status, stdout, stderr := runHere("drain", "--wait", "--status-addr", at)
-	if want := "1,900 of 1,900 sessions handed over to 2 members, 175.0 MB, done in 8.25s\n"; status != exitDone || stdout != want {
+	if want := "1,900 of 1,900 sessions handed over to 2 members, 167 MiB, done in 8.25s\n"; status != exitDone || stdout != want {
 		t.Errorf("status %d, stdout %q, want %q", status, stdout, want)
 	}
-	if want := "0 of 1,900 sessions handed over to 0 members, 0.0 MB\n"; stderr != want { // and a line every two seconds
+	if want := "0 of 1,900 sessions handed over to 0 members, 0 B\n"; stderr != want { // and a line every two seconds
 		t.Errorf("stderr %q, want %q", stderr, want)
 	}
 	if status, stdout, _ := runHere("drain", "--status-addr", at); status != exitDone || !strings.Contains(stdout, "The node is draining.") {
@@ -203,7 +203,7 @@ func TestDrain_Waits(t *testing.T) {
 		return draining(api.Drain{Sessions: 1, Remaining: 2, Members: 1, Problem: "no other member takes sessions"})
 	}
 	if status, _, stderr := runHere("drain", "--wait", "--status-addr", n.start(t)); status != exitFailed ||
-		!strings.Contains(stderr, "1 of 3 sessions handed over to 1 members, 0.0 MB, ended early: no other member takes sessions") {
+		!strings.Contains(stderr, "1 of 3 sessions handed over to 1 member, 0 B, ended early: no other member takes sessions") {
 		t.Errorf("status %d, stderr %q", status, stderr)
 	}
 }

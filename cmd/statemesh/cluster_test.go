@@ -93,7 +93,7 @@ func TestCluster_Commands(t *testing.T) {
 	}
 
 	status, stdout, stderr := runHere("drain", "--wait", "--status-addr", a.Status)
-	if status != exitDone || !strings.HasPrefix(stdout, "45 of 45 sessions handed over to 1 members, ") {
+	if status != exitDone || !strings.HasPrefix(stdout, "45 of 45 sessions handed over to 1 member, ") {
 		t.Errorf("drain: status %d, stdout %q, stderr %q", status, stdout, stderr)
 	}
 	if status, _, stderr := runHere("drain", "--wait", "--status-addr", b.Status); status != exitFailed || !strings.Contains(stderr, "no other member takes sessions") {

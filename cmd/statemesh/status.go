@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"statemesh/service"
@@ -121,9 +122,10 @@ func outcomes(queries map[string]uint64) string {
 	return strings.Join(all, ", ")
 }
 
-// drainLine says how a drain goes: "412 of 1,900 sessions handed over to 2 members, 38 MB, 6s left".
+// drainLine says how a drain goes: "412 of 1,900 sessions handed over to 2 members, 38 MiB, 6s left".
 func drainLine(d api.Drain) string {
-	line := fmt.Sprintf("%s of %s sessions handed over to %d members, %.1f MB", comma(d.Sessions), comma(d.Sessions+d.Remaining), d.Members, float64(d.Bytes)/1e6)
+	line := fmt.Sprintf("%s of %s handed over to %s, %s",
+		comma(d.Sessions), english.Plural(int(d.Sessions+d.Remaining), "session", ""), english.Plural(d.Members, "member", ""), humanize.IBytes(uint64(d.Bytes)))
 	switch {
 	case d.Done:
 		line += fmt.Sprintf(", done in %v", seconds(d.Elapsed))
