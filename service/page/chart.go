@@ -151,6 +151,9 @@ func (h *history) since(seen *history) *history {
 		return h
 	}
 	last := seen.Times[len(seen.Times)-1]
+	if len(h.Times) > 0 && h.Times[len(h.Times)-1] < last { // the node's clock was set back
+		return h
+	}
 	from, _ := slices.BinarySearch(h.Times, last+1)
 	if from == len(h.Times) {
 		return nil

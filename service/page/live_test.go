@@ -54,6 +54,18 @@ func (c *changing) chart(value float64) int64 {
 	return next.Times[len(next.Times)-1]
 }
 
+// restartCharts leaves one point in each, at that time.
+func (c *changing) restartCharts(at int64) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := api.History{Times: []int64{at}}
+	for _, s := range c.history.Series {
+		h.Series = append(h.Series, api.TimeSerie{Name: s.Name, Values: s.Values[:1]})
+	}
+	c.history = h
+	return at
+}
+
 func (c *changing) Status() api.Status {
 	c.asked.Add(1)
 	s := c.Node.Status()
@@ -203,6 +215,19 @@ func TestLive_SendsWhatChangesAndNothingElse(t *testing.T) {
 		}
 		want := fmt.Sprintf(`[%d]{"memory":[8.5],"moved_in":[8.5],"moved_out":[8.5],"p99":[8.5],"requests":[8.5],"sessions":[8.5]}`, added)
 		if len(charts) != 1 || charts[0] != want {
+			t.Errorf("the chart got %v, want %s", charts, want)
+		}
+		// The node's clock is set back, and its charts begin anew.
+		back := node.restartCharts(added - 3600)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		charts = nil
+		for _, e := range b.events(t) {
+			if e.name == "chart" {
+				charts = append(charts, fmt.Sprint(string(e.data["times"]), string(e.data["whole"])))
+			}
+		}
+		if want := fmt.Sprintf("[%d]true", back); len(charts) != 1 || charts[0] != want {
 			t.Errorf("the chart got %v, want %s", charts, want)
 		}
 		b.leave()

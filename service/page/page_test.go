@@ -257,6 +257,9 @@ func TestPage_VerdictIsOfTheWorst(t *testing.T) {
 	warned.S.Findings = warned.S.Findings[2:4]
 	one := pagetest.Trouble(now)
 	one.S.Findings = one.S.Findings[2:3]
+	drained, stuck := pagetest.Draining(now), pagetest.Draining(now)
+	drained.S.Drain.Done, drained.S.Drain.Remaining = true, 0
+	stuck.S.Drain.Problem = "no other member takes sessions"
 	for _, test := range []struct {
 		node        *pagetest.Node
 		word, title string
@@ -264,6 +267,8 @@ func TestPage_VerdictIsOfTheWorst(t *testing.T) {
 		{pagetest.Healthy(now), "Sessions are safe", "web01 – statemesh"},
 		{pagetest.Alone(now), "Sessions are safe", "web01 – statemesh"},
 		{pagetest.Draining(now), "Handing its sessions over", "web01 – statemesh"},
+		{drained, "Drained: it may be stopped", "web01 – statemesh"},
+		{stuck, "The drain has ended early", "web01 – statemesh"},
 		{one, "1 thing needs attention", "(1) web01 – statemesh"},
 		{warned, "2 things need attention", "(2) web01 – statemesh"},
 		{pagetest.Trouble(now), "Users are losing sessions, or are about to", "(6) web01 – statemesh"},

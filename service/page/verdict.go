@@ -28,7 +28,7 @@ func judge(s api.Status, m api.Members, perSecond, p99 float64) verdict {
 	case "joining":
 		v = verdict{State: busy, Word: "Looking for the cluster"}
 	case "draining":
-		v = verdict{State: busy, Word: "Handing its sessions over"}
+		v = drained(s.Drain)
 	case "stopping":
 		v = verdict{State: busy, Word: "This node is stopping"}
 	}
@@ -48,6 +48,17 @@ func judge(s api.Status, m api.Members, perSecond, p99 float64) verdict {
 	}
 	v.Line = summary(s, m, perSecond, p99)
 	return v
+}
+
+// drained is the verdict of a node that has been told to drain, and stays so until it is stopped.
+func drained(d *api.Drain) verdict {
+	switch {
+	case d == nil || !d.Done && d.Problem == "":
+		return verdict{State: busy, Word: "Handing its sessions over"}
+	case d.Problem != "":
+		return verdict{State: warning, Word: "The drain has ended early"}
+	}
+	return verdict{State: busy, Word: "Drained: it may be stopped"}
 }
 
 // summary says what is kept and how it goes: "41,212 sessions here, 120,440 on all 3 members. 2,431 requests a second, 99 of 100 within 0.4 ms."
