@@ -12,7 +12,7 @@ import (
 // member is a row of the table.
 type member struct {
 	api.Member
-	Since   moment
+	Since   *moment  // of its state; nil: not known
 	Word    string   // its state in a word or two
 	Trouble []string // what is wrong with it, a sentence each
 	Clock   string   // how far its clock is off, if that is worth a word
@@ -30,7 +30,11 @@ func isBack(m api.Member, all []api.Member) bool {
 func newMembers(doc api.Members, now time.Time) []member {
 	all := make([]member, len(doc.Members))
 	for i, m := range doc.Members {
-		row := member{Member: m, Since: at(m.Since, now), Word: m.State}
+		row := member{Member: m, Word: m.State}
+		if m.State == "up" || !alive(m.State) { // of others it says since when the member is there
+			since := at(m.Since, now)
+			row.Since = &since
+		}
 		if m.State == "draining" && m.Said != nil && m.Said.Remaining > 0 {
 			row.Word = fmt.Sprintf("draining, %s to go", count(m.Said.Remaining))
 		}

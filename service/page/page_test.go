@@ -285,6 +285,23 @@ func TestPage_VerdictIsOfTheWorst(t *testing.T) {
 	}
 }
 
+// A member that drains has been there for longer than it drains.
+func TestPage_SaysSinceWhenOnlyIfThatIsKnown(t *testing.T) {
+	t.Parallel()
+	node := pagetest.Draining(time.Now())
+	for _, m := range node.M.Members {
+		row := ""
+		for _, n := range elements(byID(document(t, node), "members")) {
+			if n.Data == "tr" && strings.Contains(text(n), m.Name) {
+				row = text(n)
+			}
+		}
+		if says := strings.Contains(row, " ago"); row == "" || says != (m.State == "up") {
+			t.Errorf("of %s, %s: %q", m.Name, m.State, row)
+		}
+	}
+}
+
 func TestPage_FoldsWhatIsLong(t *testing.T) {
 	t.Parallel()
 	root := document(t, pagetest.Large(time.Now()))
