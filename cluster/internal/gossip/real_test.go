@@ -18,9 +18,14 @@ const childEnv = "STATEMESH_GOSSIP_CHILD" // "id seed"
 // child runs a node in a process of its own, until stdin ends. What happens to it, it prints.
 func child(args string) {
 	id, seed, _ := strings.Cut(args, " ")
-	t := &testing.B{} // for realNode, which needs nothing of it
-	m := realNode(t, id, strings.Fields(seed), func(e Event) { fmt.Println(e.Kind, e.Member.ID) })
+	t := &testing.B{}           // for realNode, which needs nothing of it
+	said := make(chan struct{}) // where it is, which comes first
+	m := realNode(t, id, strings.Fields(seed), func(e Event) {
+		<-said
+		fmt.Println(e.Kind, e.Member.ID)
+	})
 	fmt.Println("at", m.Addr())
+	close(said)
 	_, _ = io.Copy(io.Discard, os.Stdin)
 	m.Stop()
 }
