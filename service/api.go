@@ -86,6 +86,7 @@ func (s *Service) figures(now time.Time) api.Status {
 		Version:     s.o.Version,
 		Phase:       s.phase(),
 		Clustered:   s.clustered(),
+		Snapshot:    s.o.SnapshotDir != "",
 		Started:     s.started.UTC().Truncate(time.Millisecond),
 		Uptime:      now.Sub(s.started).Round(time.Millisecond).Seconds(),
 		Addresses:   s.Addrs(),

@@ -191,13 +191,43 @@ func (all allTold) take(reports map[string]cluster.Report) {
 		if json.Unmarshal(head, &now) != nil {
 			continue
 		}
+		now.tame()
 		t.at, t.report = r.At, now
 		var apps reportedApps
 		if hasApps && json.Unmarshal(rest, &apps) == nil {
+			apps.tame()
 			t.apps, t.omitted, t.appsAt = apps.Apps, apps.Omitted, r.At
 		}
 	}
 }
+
+// What a member says is shown and added up, so what cannot be is taken out: a member that is mistaken must not make nonsense of the others' page.
+
+const (
+	mostCounted = 1 << 50
+	mostMembers = 1000 // as in the configuration
+)
+
+func (r *report) tame() {
+	for _, n := range []*int64{&r.Sessions, &r.Used, &r.Limit, &r.Refused, &r.Remaining} {
+		*n = min(max(*n, 0), mostCounted)
+	}
+	r.PerSecond = tamed(r.PerSecond)
+	r.Expects = min(max(r.Expects, 0), mostMembers)
+}
+
+func (a *reportedApps) tame() {
+	a.Omitted = min(max(a.Omitted, 0), mostCounted)
+	a.Apps = slices.DeleteFunc(a.Apps, func(app reportedApp) bool {
+		return len(app.Path) > maxAppID || !isPrintable(app.Path) || app.Hash != "" && !isHash(app.Hash)
+	})
+	for i := range a.Apps {
+		app := &a.Apps[i]
+		app.Sessions, app.PerSecond = min(max(app.Sessions, 0), mostCounted), tamed(app.PerSecond)
+	}
+}
+
+func tamed(rate float64) float64 { return min(max(rate, 0), mostCounted) }
 
 // busiest puts applications in the order in which they are shown, and told.
 func busiest(aPerSecond float64, aSessions int64, bPerSecond float64, bSessions int64) int {

@@ -290,6 +290,9 @@ func TestReport_OfAnotherVersion(t *testing.T) {
 		{[]string{`{"sessions": "many"}`}, 0, 0},
 		{[]string{``}, 0, 0},
 		{[]string{`{"sessions": 3}` + "\ngarbage"}, 3, 0},
+		// Of one that is mistaken.
+		{[]string{`{"sessions": -3, "requests_per_second": -1e300, "expect_members": -9}` + "\n" +
+			`{"apps": [{"path": "/a", "hash": "é"}, {"path": "/b\u0007"}, {"path": "/c"}], "omitted": -1}`}, 0, 1},
 	} {
 		if sessions, apps := service.TakeReports(c.bodies...); sessions != c.sessions || apps != c.apps {
 			t.Errorf("%q: %d sessions, %d applications", c.bodies, sessions, apps)

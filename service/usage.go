@@ -37,10 +37,14 @@ func parseAppID(prefix string) (id appID, ok bool) {
 		return appID{}, false
 	}
 	id = appID{Path: rest[:open], Hash: rest[open+1:]}
-	if !isHash(id.Hash) || strings.ContainsFunc(id.Path, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if !isHash(id.Hash) || !isPrintable(id.Path) {
 		return appID{}, false
 	}
 	return id, true
+}
+
+func isPrintable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // maxAppID is more than any application id of IIS's can have.

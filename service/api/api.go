@@ -27,6 +27,7 @@ type Status struct {
 	Started   time.Time `json:"started"`
 	Uptime    float64   `json:"uptime_seconds"`
 	Addresses Addrs     `json:"addresses"`
+	Snapshot  bool      `json:"snapshot"` // sessions that nobody takes when it stops are kept on disk for its next start
 
 	Findings []Finding `json:"findings"` // what is wrong, worst first; empty if nothing is
 

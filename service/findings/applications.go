@@ -106,6 +106,9 @@ func spelledAlike(l *look, used *usage) (pairs []pair) {
 		}
 	}
 	for _, same := range alike {
+		if len(same) > manySites {
+			continue
+		}
 		for k, a := range same {
 			for _, b := range same[k+1:] {
 				if a.number != b.number && !used.apart(a.of, b.of) {
@@ -119,6 +122,10 @@ func spelledAlike(l *look, used *usage) (pairs []pair) {
 	}
 	return pairs
 }
+
+// manySites of one spelling, each with a number of its own, are the sites of a web host, and too many to look at each pair of them. If two of them
+// share users all the same, sharing finds it.
+const manySites = 16
 
 type spelled struct {
 	of     int

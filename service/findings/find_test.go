@@ -3,6 +3,7 @@ package findings_test
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -132,6 +133,12 @@ func TestFind(t *testing.T) {
 			says:  []string{"One of 3 members is missing", "expect_members is 3; web01 sees 2: web01 and web02", "web03 stopped answering at", "expect_members = 2"}},
 		{name: "none has come yet", after: 6, kind: "missing-members", severity: api.Trouble,
 			wrong: func(f *findings.Facts) { f.Expected, f.Members = 3, f.Members[:1] },
+			says:  []string{"Two of 3 members are missing"}},
+		{name: "a farm that is just being started", after: 6, kind: "missing-members", severity: api.Warning,
+			wrong: func(f *findings.Facts) { f.Expected, f.Members = 3, f.Members[:1]; f.Members[0].Since = noon },
+			says:  []string{"1 of 3 members are there so far"}},
+		{name: "a farm that has been started in part", after: 130, kind: "missing-members", severity: api.Trouble,
+			wrong: func(f *findings.Facts) { f.Expected, f.Members = 3, f.Members[:1]; f.Members[0].Since = noon },
 			says:  []string{"Two of 3 members are missing"}},
 		{name: "fewer, in good order", after: 6, kind: "missing-members", severity: api.Warning,
 			wrong: func(f *findings.Facts) { f.Expected, f.Members[2].State = 3, "left" },
@@ -338,6 +345,11 @@ func TestFind_ApplicationIDs(t *testing.T) {
 	clr2, clr4 := with(app("/LM/W3SVC/1/ROOT", "web01"), hashed(hash28)), app("/LM/W3SVC/1/ROOT", "web02")
 	key1, key2 := clr2, with(app("/LM/W3SVC/1/ROOT", "web02"), hashed(otherHash28))
 
+	var hosted []findings.Application // a web host's, one on each web server
+	for i := range 20 {
+		hosted = append(hosted, app(fmt.Sprintf("/LM/W3SVC/%d/ROOT", i+1), fmt.Sprintf("10.0.1.%d", i+1)))
+	}
+
 	for _, c := range []struct {
 		name     string
 		apps     []findings.Application
@@ -348,6 +360,7 @@ func TestFind_ApplicationIDs(t *testing.T) {
 		{name: "one application", apps: []findings.Application{shop2}},
 		{name: "two applications", apps: []findings.Application{shop2, app("/LM/W3SVC/2/ROOT/blog", "10.0.0.6", "web01"), app("/LM/W3SVC/2/ROOT", "web03")}},
 
+		{name: "the sites of a web host, each on a web server of its own", apps: hosted, after: 130},
 		{name: "the site's number, of a farm that has just started", apps: []findings.Application{shop2, shop3}, after: 119},
 		{name: "the site's number", apps: []findings.Application{shop2, shop3}, after: 121, severity: api.Warning, says: []string{
 			"ROOT/shop arrives under two application ids", "/LM/W3SVC/2/ROOT/shop (", "44 characters): from web servers 10.0.0.6 and web01; 100 sessions, 3.0 requests/s",

@@ -131,8 +131,15 @@ func missing(l *look) {
 		f.Severity = api.Warning
 		f.Title = fmt.Sprintf("%d of %d members are there: the others have been stopped, and their sessions handed over", len(live), expected)
 	}
+	if self := l.self(); len(gone) == 0 && l.Now.Sub(self.Since) < startTime { // nobody is known to have been there
+		f.Severity = api.Warning
+		f.Title = fmt.Sprintf("%d of %d members are there so far: the others have not been seen since this node started", len(live), expected)
+	}
 	l.add(seen{Finding: f, after: 5 * time.Second})
 }
+
+// startTime is how long the nodes of a farm may take to be started one after the other.
+const startTime = 2 * time.Minute
 
 // lonely is a node that was told of others and has found none. Each of two that cannot meet takes itself for a whole cluster, in which all is well;
 // and so does the first that is started, until the next is.

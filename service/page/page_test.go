@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"statemesh/service/api"
 	"statemesh/service/page"
 	"statemesh/service/page/pagetest"
 )
@@ -247,6 +248,23 @@ func TestPage_AssetsAreKeptForEver(t *testing.T) {
 	}
 	if r, _ := get(t, node, "/assets/page.css"); r.StatusCode != 404 {
 		t.Errorf("an asset without its hash: %d, want 404", r.StatusCode)
+	}
+}
+
+// What a page says must be true of the whole farm: an application's sessions on other members are shown, and a node alone that keeps its sessions says so.
+func TestPage_SaysWhereSessionsAre(t *testing.T) {
+	t.Parallel()
+	node := pagetest.Healthy(time.Now())
+	node.A.Applications = []api.Application{{Path: "/LM/W3SVC/1/ROOT", Nodes: []api.ApplicationAt{{Node: node.A.Node}, {Node: "elsewhere", Sessions: 1234}}}}
+	if _, body := get(t, node, "/"); !strings.Contains(body, "1,234 elsewhere") {
+		t.Error("an application's sessions on other members are not shown")
+	}
+	for _, kept := range []bool{true, false} {
+		node := pagetest.Alone(time.Now())
+		node.S.Snapshot = kept
+		if _, body := get(t, node, "/"); strings.Contains(body, "keeps its sessions on disk") != kept || strings.Contains(body, "nobody to take its sessions") == kept {
+			t.Errorf("with a snapshot %v, it says otherwise", kept)
+		}
 	}
 }
 

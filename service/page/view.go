@@ -135,6 +135,8 @@ type application struct {
 	api.Application
 	From string // the web servers, or how many
 	At   string // the members, or how many
+	// Elsewhere is how many of its sessions other members hold.
+	Elsewhere int64
 }
 
 func newApplications(doc api.Applications) []application {
@@ -144,6 +146,9 @@ func newApplications(doc api.Applications) []application {
 		var nodes []string
 		for _, n := range a.Nodes {
 			nodes = append(nodes, n.Node)
+			if n.Node != doc.Node {
+				all[i].Elsewhere += n.Sessions
+			}
 		}
 		all[i].At = few(nodes, shownWebServers)
 	}
