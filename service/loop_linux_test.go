@@ -101,9 +101,12 @@ func TestLoop_Pipelined(t *testing.T) {
 	const requests = 5_000
 	body := strings.Repeat("x", 3_000)
 	w.want(200, set("a", "0", body))
-	sent := make(chan error, 1)
+	sent, many := make(chan error, 1), make(chan struct{})
 	go func() {
-		for range requests {
+		for i := range requests {
+			if i == 100 { // with their answers, more than the connection's own buffers hold
+				close(many)
+			}
 			if _, err := io.WriteString(w.nc, set("a", "0", body)+get("a")); err != nil {
 				sent <- err
 				return
@@ -111,7 +114,7 @@ func TestLoop_Pipelined(t *testing.T) {
 		}
 		sent <- nil
 	}()
-	time.Sleep(10 * time.Millisecond) // until the answers fill all buffers; or not, and then they are read meanwhile
+	<-many
 	for i := range requests {
 		if a := w.receive(); a.status != "200 OK" {
 			t.Fatal(a.raw)

@@ -1,18 +1,18 @@
 package service
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
+
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
 )
 
 // secret is a password or a token, as a hash: it is compared in the same time whatever is shown, and stands in no dump of this struct.
@@ -75,18 +75,9 @@ func exposed(path string) string {
 
 // decodeText is text without a byte order mark, and as UTF-8: what `> FILE` writes in Windows PowerShell 5 is UTF-16.
 func decodeText(text []byte) string {
-	var order binary.ByteOrder
-	switch {
-	case bytes.HasPrefix(text, []byte{0xff, 0xfe}):
-		order = binary.LittleEndian
-	case bytes.HasPrefix(text, []byte{0xfe, 0xff}):
-		order = binary.BigEndian
-	default:
-		return string(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")))
+	decoded, _, err := transform.Bytes(unicode.BOMOverride(transform.Nop), text)
+	if err != nil {
+		return string(text) // whoever reads it finds nothing that makes sense
 	}
-	units := make([]uint16, 0, len(text)/2)
-	for text = text[2:]; len(text) >= 2; text = text[2:] {
-		units = append(units, order.Uint16(text))
-	}
-	return string(utf16.Decode(units))
+	return string(decoded)
 }

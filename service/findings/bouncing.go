@@ -37,11 +37,8 @@ func bouncing(l *look) {
 			`If it does so already: a page that loads many things at once (frames, scripts that poll) may reach web servers by several names or addresses.`,
 		},
 	}
-	for _, b := range all[:min(len(all), maxExamples)] {
-		f.Evidence = append(f.Evidence, fmt.Sprintf("session %s of %s came to %s %d times within a minute", b.Session, application(b.App), b.at, b.Moves))
-	}
-	if more := len(all) - maxExamples; more > 0 {
-		f.Evidence = append(f.Evidence, fmt.Sprintf("and %d more", more))
-	}
+	f.Evidence = examples(all, func(b bounce) string {
+		return fmt.Sprintf("session %s of %s came to %s %d times within a minute", b.Session, application(b.App), b.at, b.Moves)
+	})
 	l.add(seen{Finding: f, keep: 20 * time.Second}) // the count wavers about the least that is told
 }

@@ -9,9 +9,6 @@ import (
 	"statemesh/service/api"
 )
 
-// maxExamples are shown of many.
-const maxExamples = 5
-
 // longLocks are those that outlast executionTimeout, after which ASP.NET ends a page: nobody is going to unlock them. Other pages of the same user wait
 // until they are as old as that themselves, and then take the lock by force.
 func longLocks(l *look) {
@@ -43,11 +40,8 @@ func longLocks(l *look) {
 	if len(all) > 1 {
 		f.Title = fmt.Sprintf("%s have been locked for longer than %s: their users' other pages wait for them", count(int64(len(all)), "session", "sessions"), length(l.LongLock))
 	}
-	for _, h := range all[:min(len(all), maxExamples)] {
-		f.Evidence = append(f.Evidence, fmt.Sprintf("%s: session %s of %s, locked for %s", h.at, h.Session, application(h.App), length(h.Age)))
-	}
-	if more := len(all) - maxExamples; more > 0 {
-		f.Evidence = append(f.Evidence, fmt.Sprintf("and %d more", more))
-	}
+	f.Evidence = examples(all, func(h held) string {
+		return fmt.Sprintf("%s: session %s of %s, locked for %s", h.at, h.Session, application(h.App), length(h.Age))
+	})
 	l.add(seen{Finding: f, keep: 2 * time.Second})
 }

@@ -28,6 +28,20 @@ func few(names []string, n int) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:n], ", "), len(names)-n)
 }
 
+// maxExamples are shown of many.
+const maxExamples = 5
+
+// examples says the first few of many, a line each, and how many there are besides.
+func examples[T any](all []T, say func(T) string) (lines []string) {
+	for _, one := range all[:min(len(all), maxExamples)] {
+		lines = append(lines, say(one))
+	}
+	if more := len(all) - maxExamples; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	return lines
+}
+
 func count(n int64, one, many string) string {
 	if n == 1 {
 		return "1 " + one

@@ -1,10 +1,8 @@
 package keys
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +10,9 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"unicode/utf16"
+
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
 )
 
 // keySize is a key's, in bytes.
@@ -133,18 +133,9 @@ func random(key []byte) bool {
 
 // decodeText is text without a byte order mark, and as UTF-8: what `statemesh keygen > FILE` writes in Windows PowerShell 5 is UTF-16.
 func decodeText(text []byte) string {
-	var order binary.ByteOrder
-	switch {
-	case bytes.HasPrefix(text, []byte{0xff, 0xfe}):
-		order = binary.LittleEndian
-	case bytes.HasPrefix(text, []byte{0xfe, 0xff}):
-		order = binary.BigEndian
-	default:
-		return string(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")))
+	decoded, _, err := transform.Bytes(unicode.BOMOverride(transform.Nop), text)
+	if err != nil {
+		return string(text) // whoever reads it finds nothing that makes sense
 	}
-	units := make([]uint16, 0, len(text)/2)
-	for text = text[2:]; len(text) >= 2; text = text[2:] {
-		units = append(units, order.Uint16(text))
-	}
-	return string(utf16.Decode(units))
+	return strings.TrimSuffix(string(decoded), "\uFFFD") // half a character, of a file that was cut off behind its last line
 }
