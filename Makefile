@@ -9,5 +9,5 @@ test: ## all tests, with the race detector (needs a C compiler)
 ci: ## what must pass before a change lands
 	.ci/run
 
-bench: ## measures everything and writes the tables of docs/benchmarks.md; about half an hour, 16 GB of memory
+bench: ## measures everything and writes the tables of docs/benchmarks.md; about 45 minutes, 16 GB of memory
 	go run ./cmd/benchreport

@@ -22,11 +22,36 @@ var mayImport = map[string][]string{
 	"cmd":     {"config", "service"},
 }
 
+// mayKnow is the arrows within a top-level folder, of packages that are to know only some of it, or of what the folder may use. What is below each goes
+// with it.
+var mayKnow = map[string][]string{
+	"cluster/handoff":           {"wire/peer"},
+	"cluster/internal/gossip":   {},
+	"cluster/internal/keys":     {},
+	"cluster/internal/link":     {"wire/peer"},
+	"cluster/internal/snapshot": {},
+	"service/api":               {"cluster"}, // whose members are documents as they are
+	"service/findings":          {"service/api"},
+	"service/page":              {"cluster", "service/api"},
+	"cmd/internal/bench":        {}, // so that it cannot be wrong in the same way as what it judges
+	"cmd/internal/farm":         {"cmd/internal/bench"},
+	"cmd/internal/fakestate":    {},
+}
+
+// without says which of Go's own packages some do without: the rules of moving have neither clock nor I/O nor goroutines, and neither wire nor session
+// touches a socket or a log.
+var without = map[string][]string{
+	"cluster/handoff": {"context", "io", "log", "net", "os", "sync"},
+	"wire":            {"context", "log", "net", "os", "sync"},
+	"session":         {"log", "net"},
+}
+
 // onlyIn says which folders may know a library of others: each knows one part of the product's surroundings.
 var onlyIn = map[string][]string{
 	"github.com/hashicorp/hcl/v2":         {"config"},
 	"github.com/hashicorp/go-hclog":       {"cluster", "service", "cmd"},
 	"github.com/hashicorp/go-metrics":     {"cluster"},
+	"github.com/hashicorp/memberlist":     {"cluster"},
 	"github.com/prometheus/client_golang": {"service"},
 	"github.com/spf13/cobra":              {"cmd"},
 }
@@ -101,6 +126,30 @@ func TestPackages_ImportOnlyWhatThePictureShows(t *testing.T) {
 			}
 			if list, limited := foreign[f.top]; limited && strings.Contains(i, ".") && !slices.ContainsFunc(list, func(l string) bool { return within(i, l) }) {
 				t.Errorf("%s imports %s: %s may use only the standard library and %v", f.path, i, f.top, list)
+			}
+		}
+	}
+}
+
+func TestPackages_KnowOnlyWhatTheyNeed(t *testing.T) {
+	t.Parallel()
+	for _, f := range sources(t) {
+		for folder, allowed := range mayKnow {
+			if !within(f.path, folder) {
+				continue
+			}
+			for _, i := range f.imports {
+				ours, is := strings.CutPrefix(i, "statemesh/")
+				if is && !within(ours, folder) && !slices.Contains(allowed, ours) {
+					t.Errorf("%s imports %s: %s may use only %v", f.path, i, folder, allowed)
+				}
+			}
+		}
+		for folder, list := range without {
+			for _, i := range f.imports {
+				if within(f.path, folder) && slices.ContainsFunc(list, func(l string) bool { return within(i, l) }) {
+					t.Errorf("%s imports %s, which %s does without", f.path, i, folder)
+				}
 			}
 		}
 	}
