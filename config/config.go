@@ -119,6 +119,8 @@ type Status struct {
 	AdminTokenFile string
 	// CertFile and KeyFile, PEM, have it speak HTTPS. Both or none. Default "".
 	CertFile, KeyFile string
+	// LongLock is how long a page may keep a session locked until operators are told, 1 s to 24 h. Default 110 s, ASP.NET's executionTimeout.
+	LongLock time.Duration
 }
 
 // Log is what goes to the standard error stream.
@@ -155,7 +157,7 @@ func Default() *Config {
 			MaxMemory:  Memory{Percent: 75},
 			MaxWaiting: 64,
 		},
-		Status: Status{Listen: "127.0.0.1:42480"},
+		Status: Status{Listen: "127.0.0.1:42480", LongLock: 110 * time.Second},
 		Log:    Log{Level: "info", Format: "text"},
 	}
 }

@@ -242,7 +242,10 @@ func TestLoad_TakesValuesAsOperatorsWriteThem(t *testing.T) {
 			max_waiting  = "7"
 			snapshot_dir = "/var/lib/statemesh"
 		}
-		status { listen = "0.0.0.0:8080" }
+		status {
+			listen    = "0.0.0.0:8080"
+			long_lock = "5m"
+		}
 		log {
 			level  = "WARN"
 			format = null
@@ -264,7 +267,7 @@ func TestLoad_TakesValuesAsOperatorsWriteThem(t *testing.T) {
 			Name: "farm-1", QueryTimeout: 1500 * time.Millisecond, DrainTimeout: 5 * time.Minute, ExpectMembers: 5,
 		},
 		Sessions: Sessions{MaxMemory: Memory{Bytes: 8 << 30}, MaxWaiting: 7, SnapshotDir: got.Sessions.SnapshotDir},
-		Status:   Status{Listen: "0.0.0.0:8080"},
+		Status:   Status{Listen: "0.0.0.0:8080", LongLock: 5 * time.Minute},
 		Log:      Log{Level: "warn", Format: "text"},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -456,6 +459,7 @@ status {
   admin_token_file = ""                # default
   cert_file        = ""                # default
   key_file         = ""                # default
+  long_lock        = "1m50s"           # default
 }
 
 log {

@@ -57,6 +57,7 @@ func (c *Config) Settings() []Setting {
 		{"status", "admin_token_file", "status-admin-token-file", "the token without which nobody drains the node, or has it read its keys again", path{&c.Status.AdminTokenFile, "admin.token"}},
 		{"status", "cert_file", "status-cert-file", "certificate by which it speaks HTTPS", path{&c.Status.CertFile, "status.pem"}},
 		{"status", "key_file", "status-cert-key-file", "the private key of that certificate", path{&c.Status.KeyFile, "status.key"}},
+		{"status", "long_lock", "long-lock", "a session that a page keeps locked for longer is pointed out there", duration{&c.Status.LongLock, time.Second, 24 * time.Hour, false}},
 
 		{"log", "level", "log-level", "least severe level to log: trace, debug, info, warn, error", choice{&c.Log.Level, []string{"trace", "debug", "info", "warn", "error"}, "level"}},
 		{"log", "format", "log-format", "how log lines are written", choice{&c.Log.Format, []string{"text", "json"}, "text|json"}},

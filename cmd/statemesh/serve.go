@@ -198,6 +198,7 @@ func options(cfg *config.Config, machine int64, addrFile string, log hclog.Logge
 			CertFile:       cfg.Status.CertFile,
 			KeyFile:        cfg.Status.KeyFile,
 		},
+		LongLock:       cfg.Status.LongLock,
 		AddrFile:       addrFile,
 		AspNetVersion:  cfg.State.ASPNetVersion,
 		StatusLine:     cfg.State.StatusLine,

@@ -112,8 +112,9 @@ status {
   # browsers and Prometheus call it, such as "web01.example.com". "*.example.com" is every name that ends so.
   allowed_hosts = []
 
-  # Only who shows this name and the password in this file may read. The file holds one line. "": everybody
-  # who can connect may. /healthz and /readyz are for everybody in any case.
+  # Only who shows this name and the password in this file may read. The file holds one line, and is read again
+  # when it changes, as are the two below. "": everybody who can connect may. /healthz and /readyz are for
+  # everybody in any case.
   username      = ""
   password_file = ""
 
@@ -128,6 +129,10 @@ status {
   # only. When the files change, the new ones are used.
   cert_file = ""
   key_file  = ""
+
+  # A session that a page keeps locked for longer than that is pointed out there, 1s to 24h. ASP.NET ends a page
+  # after the executionTimeout of its web.config, 110 seconds by default: set the longest that yours allow.
+  long_lock = "1m50s"
 }
 
 # What goes to the standard error stream.

@@ -152,7 +152,7 @@ func TestCluster_ThePageFindsWhatIsWrong(t *testing.T) {
 		nodes[i].Flags = []string{"--gossip-addr", at.Gossip, "--transfer-addr", at.Transfer, "--insecure-plaintext", "--expect-members", "3", "--join", nodes[0].Listen.Gossip}
 	}
 	web01, web02, web03 := nodes[0], nodes[1], nodes[2]
-	web02.Flags = append(web02.Flags, "--max-memory", "6MiB")
+	web02.Flags = append(web02.Flags, "--max-memory", "6MiB", "--long-lock", "3s")
 	start(t, web01)
 	tab := open(t, browser, pageOf(t, web01), desktop)
 	for kind, want := range map[string]string{"no-key": "statemesh keygen", "missing-members": "of 3 members"} {

@@ -27,12 +27,10 @@ import (
 // build makes the binary, once for all tests.
 var build = sync.OnceValues(func() (string, error) { return compile("statemesh", nil) })
 
-// odd is a binary of another version, whose clock is five seconds ahead, and to which a lock is long after three: what cannot be had of the real one
-// in a test's time, or on one machine.
+// odd is a binary of another version, whose clock is five seconds ahead: what cannot be had of the real one on one machine.
 var odd = sync.OnceValues(func() (string, error) {
 	return compile("odd", map[string][2]string{
-		"cluster/node.go":    {"Clock: n.o.clock,", "Clock: func() time.Time { return time.Now().Add(5 * time.Second) },"},
-		"service/options.go": {"setDefault(&o.LongLock, 110*time.Second)", "setDefault(&o.LongLock, 3*time.Second)"},
+		"cluster/node.go": {"Clock: n.o.clock,", "Clock: func() time.Time { return time.Now().Add(5 * time.Second) },"},
 	}, "-ldflags", "-X main.version=9.9.9")
 })
 
