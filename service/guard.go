@@ -26,7 +26,7 @@ type Access struct {
 	KeyFile        string   // PEM, of that certificate. Default ""
 }
 
-// guard decides on every request to the status address but the probes', before anything else looks at it:
+// guard decides on every request to the status address but the probes' and those for the page's style, before anything else looks at it:
 //
 //	              nothing set          a password or a token    an administrator's token
 //	to read       whoever connects     who shows one            who shows one of the three, if any of the former two is set
@@ -40,15 +40,14 @@ type Access struct {
 //     a token by Bearer is no such page.
 //   - What changes something must not be sent by a page of another origin.
 type guard struct {
-	hosts    []string // in small letters
-	username string
-	password secret
-	token    secret
-	admin    secret
-	origins  *http.CrossOriginProtection
-	cert     *certificate // nil: plain HTTP
-	notice   *notice
-	count    func(reason string)
+	hosts       []string // in small letters
+	username    string
+	credentials *credentials
+	guesses     guesses
+	origins     *http.CrossOriginProtection
+	cert        *certificate // nil: plain HTTP
+	notice      *notice
+	count       func(reason string)
 }
 
 // newGuard reads the files that it needs.
@@ -63,27 +62,9 @@ func newGuard(a Access, log hclog.Logger, count func(string)) (*guard, error) {
 	if (a.Username == "") != (a.PasswordFile == "") {
 		errs = append(errs, errors.New("username and password_file belong together"))
 	}
-	for _, f := range []struct {
-		name, path string
-		to         *secret
-	}{{"password_file", a.PasswordFile, &g.password}, {"token_file", a.TokenFile, &g.token}, {"admin_token_file", a.AdminTokenFile, &g.admin}} {
-		if f.path == "" {
-			continue
-		}
-		text, err := ReadSecret(f.path)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", f.name, err))
-			continue
-		}
-		if warning := exposed(f.path); warning != "" {
-			log.Warn(warning, "file", f.path)
-		}
-		*f.to = newSecret(text)
-	}
-	for _, other := range []secret{g.token, g.password} {
-		if g.admin.set && other == g.admin {
-			errs = append(errs, errors.New("admin_token_file: the same as token_file or password_file, so that whoever may read may change things, too"))
-		}
+	var err error
+	if g.credentials, err = newCredentials(a, log); err != nil {
+		errs = append(errs, err)
 	}
 	if a.CertFile != "" || a.KeyFile != "" {
 		cert, err := newCertificate(a.CertFile, a.KeyFile, log)
@@ -122,24 +103,36 @@ func (g *guard) wrap(h http.Handler) http.Handler {
 
 // judge is nil if the request may pass.
 func (g *guard) judge(r *http.Request) *refusal {
-	if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
+	changes := r.Method != http.MethodGet && r.Method != http.MethodHead
+	switch path := r.URL.Path; {
+	case path == "/healthz" || path == "/readyz":
 		return nil // probes of load balancers, which tell nothing
+	case page.IsAsset(path) && !changes:
+		return nil // the same in every copy of the program; the page that refuses somebody looks like one by them
 	}
-	who, byToken := g.identify(r)
+	set := g.credentials.current()
+	who, byToken := stranger, false
+	if shown := r.Header.Get("Authorization"); shown != "" && set != (secrets{}) {
+		if !g.guesses.allow(r.RemoteAddr, time.Now()) {
+			return &refusal{http.StatusTooManyRequests, "credentials", "too many wrong passwords or tokens have come from this address: wait a minute"}
+		}
+		if who, byToken = g.identify(r, set); who == stranger {
+			g.guesses.wrong(r.RemoteAddr, shown, time.Now())
+		}
+	}
 	if !byToken && !g.mayBeCalled(r.Host) {
 		return &refusal{http.StatusForbidden, "host", "ask for this machine by its address, by its host name or as localhost; " +
 			"for another name, put it into allowed_hosts of the status block"}
 	}
-	changes := r.Method != http.MethodGet && r.Method != http.MethodHead
 	if changes && g.origins.Check(r) != nil {
 		return &refusal{http.StatusForbidden, "origin", "a web page of another origin may not ask for that"}
 	}
 	switch {
-	case changes && g.admin.set:
+	case changes && set.admin.set:
 		if who != administrator {
 			return &refusal{http.StatusUnauthorized, "credentials", "that takes the administrator's token"}
 		}
-	case (g.password.set || g.token.set) && who == stranger:
+	case (set.password.set || set.token.set) && who == stranger:
 		return &refusal{http.StatusUnauthorized, "credentials", "that takes a name and password, or a token"}
 	case changes && !isFromThisMachine(r):
 		return &refusal{http.StatusForbidden, "machine", "only this machine may ask for that: run the command there"}
@@ -156,7 +149,7 @@ const (
 )
 
 // identify tells who shows what, and whether in a way that no web browser does by itself. It takes as long whatever is shown.
-func (g *guard) identify(r *http.Request) (who identity, byToken bool) {
+func (g *guard) identify(r *http.Request, set secrets) (who identity, byToken bool) {
 	scheme, shown, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	byToken = strings.EqualFold(scheme, "Bearer")
 	name, password, basic := r.BasicAuth()
@@ -166,9 +159,9 @@ func (g *guard) identify(r *http.Request) (who identity, byToken bool) {
 	if !basic && !byToken {
 		return stranger, false
 	}
-	token, admin := g.token.is(shown), g.admin.is(shown)
+	token, admin := set.token.is(shown), set.admin.is(shown)
 	named := newSecret(g.username).is(name)
-	switch mayRead := g.password.is(shown); {
+	switch mayRead := set.password.is(shown); {
 	case admin:
 		return administrator, byToken
 	case token, mayRead && named && basic:
@@ -228,18 +221,23 @@ func localAddr(r *http.Request) netip.Addr {
 // refuse says why: to a web browser, which asks for a password then, by a page, to programs as JSON.
 func (g *guard) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
 	g.count(why.reason)
-	if why.reason == "credentials" {
+	text := why.text
+	switch why.status {
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", "60")
+	case http.StatusUnauthorized:
 		w.Header().Add("WWW-Authenticate", `Basic realm="statemesh", charset="UTF-8"`)
 		w.Header().Add("WWW-Authenticate", `Bearer realm="statemesh"`)
 		if r.Header.Get("Authorization") != "" { // a browser's first request has none
+			text += ": what was shown is something else"
 			g.notice.warn("refused somebody at the status address: wrong credentials", "addr", r.RemoteAddr)
 		}
 	}
 	if strings.Contains(r.Header.Get("Accept"), "text/html") {
-		page.Refuse(w, why.status, why.text)
+		page.Refuse(w, why.status, text)
 		return
 	}
-	refuse(w, why.status, why.text)
+	refuse(w, why.status, why.text) // a program knows what it has shown
 }
 
 // warnOf tells the operator what others can do to a status address that listens elsewhere than on loopback.
@@ -248,8 +246,8 @@ func (g *guard) warnOf(at net.Addr, log hclog.Logger) {
 	if err != nil || addr.Addr().Unmap().IsLoopback() {
 		return
 	}
-	switch protected := g.password.set || g.token.set; {
-	case !protected:
+	switch set := g.credentials.current(); {
+	case !set.password.set && !set.token.set:
 		log.Warn("whoever can connect to the status address sees what this node does: set a password or a token for it, "+
 			"or let the firewall admit only those who may", "status", addr.String())
 	case g.cert == nil:

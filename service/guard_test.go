@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -19,10 +20,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode/utf16"
 
@@ -257,9 +260,14 @@ func TestGuard_AsksBrowsersForAPassword(t *testing.T) {
 	}
 	n.log.want(t, "wrong credentials", 0)
 	a.user, a.pass = "ops", "a guess at it"
-	for range 3 {
+	for range 2 {
 		a.to(t, n)
 	}
+	a.accept = "text/html"
+	if text := a.to(t, n).Body.String(); !strings.Contains(text, "That takes a name and password, or a token: what was shown is something else.") {
+		t.Errorf("of a wrong password, a person reads %s", text)
+	}
+	a.accept = ""
 	n.log.want(t, `[WARN]  service: refused somebody at the status address: wrong credentials: addr=10.0.0.6:5`, 1)
 	if n.log.has("guess") {
 		t.Error("the log shows a password")
@@ -268,6 +276,119 @@ func TestGuard_AsksBrowsersForAPassword(t *testing.T) {
 	if text := a.to(t, n).Body.String(); !strings.Contains(text, `statemesh_status_refused_total{reason="credentials"} 5`) {
 		t.Error("5 were refused for their credentials")
 	}
+}
+
+// The page that refuses somebody is one that can be read: its style is for everybody, and nothing else is.
+func TestGuard_ARefusalHasItsStyle(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, func(o *service.Options) { o.Status.TokenFile = secretFile(t, token) })
+	for name, a := range map[string]asked{
+		"without a token": {local: "10.0.0.5:42480", from: "10.0.0.6:5", host: "10.0.0.5:42480"},
+		"by a wrong name": {local: "127.0.0.1:42480", from: "127.0.0.1:5", host: "evil.example"},
+	} {
+		a.method, a.path, a.accept = "GET", "/", "text/html"
+		rec := a.to(t, n)
+		if rec.Code/100 != 4 || !strings.Contains(rec.Body.String(), "<h1>Access refused</h1>") {
+			t.Errorf("%s: %d %s", name, rec.Code, rec.Body)
+		}
+		found := regexp.MustCompile(`/assets/[^"]+`).FindAllString(rec.Body.String(), -1)
+		if len(found) < 2 {
+			t.Errorf("%s: the page has %q", name, found)
+		}
+		for _, a.path = range found {
+			if rec := a.to(t, n); rec.Code != 200 || rec.Body.Len() == 0 {
+				t.Errorf("%s: %s: %d", name, a.path, rec.Code)
+			}
+		}
+		for _, a.path = range []string{"/assets/", "/assets/page.css", "/assets/../api/v1/status", "/assets/..%2fapi%2fv1%2fstatus", "//api/v1/status", found[0] + "/../../metrics"} {
+			if rec := a.to(t, n); rec.Code/100 != 4 {
+				t.Errorf("%s: %s: %d", name, a.path, rec.Code)
+			}
+		}
+		a.method, a.path = "POST", found[0]
+		if rec := a.to(t, n); rec.Code/100 != 4 {
+			t.Errorf("%s: POST %s: %d", name, a.path, rec.Code)
+		}
+	}
+}
+
+// Who tries out passwords does not try many. A program with an old token is no such, and nobody else is kept out.
+func TestGuard_HoldsBackWhoGuesses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, func(o *service.Options) {
+			o.Status.Username, o.Status.PasswordFile = "ops", secretFile(t, password)
+		})
+		shows := func(from, pass string, want int) {
+			t.Helper()
+			a := asked{local: "10.0.0.5:42480", from: from, host: "10.0.0.5:42480", method: "GET", path: "/api/v1/status", user: "ops", pass: pass}
+			if rec := a.to(t, n); rec.Code != want || (rec.Header().Get("Retry-After") != "") != (want == 429) {
+				t.Errorf("%s shows %q: %d %v, want %d", from, pass, rec.Code, rec.Header(), want)
+			}
+		}
+		time.Sleep(time.Until(time.Now().Truncate(time.Minute).Add(time.Minute))) // of which there is all left
+		for range 100 {
+			shows("10.0.0.6:5", "an old password", 401)
+			shows("[2001:db8::6]:5", "an old password", 401)
+		}
+		for i := range 19 {
+			shows("10.0.0.6:5", fmt.Sprint("guess ", i), 401)
+			shows("[2001:db8::6]:5", fmt.Sprint("guess ", i), 401)
+			shows("127.0.0.1:5", fmt.Sprint("guess ", i), 401)
+		}
+		shows("10.0.0.6:6", "guess 19", 429)
+		shows("10.0.0.6:6", password, 429)
+		shows("[2001:db8::7]:6", password, 429)
+		shows("10.0.0.7:5", password, 200)
+		shows("127.0.0.1:5", "guess 20", 401)
+		shows("127.0.0.1:5", password, 200)
+		time.Sleep(time.Minute)
+		shows("10.0.0.6:7", password, 200)
+	})
+}
+
+// Who changes a password writes its file. A file that cannot be used, or is taken away, opens nothing.
+func TestGuard_ReadsItsFilesAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		path := secretFile(t, token)
+		n := newNode(t, func(o *service.Options) { o.Status.TokenFile = path })
+		may := func(shown string) bool {
+			a := asked{local: "10.0.0.5:42480", from: "10.0.0.6:5", host: "10.0.0.5:42480", method: "GET", path: "/api/v1/status", bearer: shown}
+			return a.to(t, n).Code == 200
+		}
+		becomes := func(text string) {
+			t.Helper()
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		if !may(token) || may(adminToken) {
+			t.Fatal("at first the token is another")
+		}
+		becomes(adminToken + "\n")
+		if may(token) || !may(adminToken) {
+			t.Error("the token is not the new one")
+		}
+		n.log.want(t, "the status address has new passwords or tokens", 1)
+		becomes("short")
+		if may("short") || !may(adminToken) {
+			t.Error("with a file that cannot be used, the token is not the one before")
+		}
+		n.log.want(t, "[WARN]  service: the status address keeps its passwords and tokens", 1)
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if may("") || may(token) || !may(adminToken) {
+			t.Error("without the file, the token is not the one before")
+		}
+		becomes(token)
+		if !may(token) || may(adminToken) {
+			t.Error("when the file is back, it counts for nothing")
+		}
+	})
 }
 
 func TestGuard_SaysWhatIsWrongWithItsFiles(t *testing.T) {

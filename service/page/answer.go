@@ -49,10 +49,24 @@ func (a *answer) show(w http.ResponseWriter, posted bool) {
 	}
 }
 
+// refused is what answer.html shows.
+type refused struct {
+	Title string
+	Why   string // a sentence
+	Next  string // where the link back leads to
+}
+
 // Refuse answers with a page that says why something cannot be.
 func Refuse(w http.ResponseWriter, status int, why string) {
+	r := refused{"That cannot be done", sentence(why), "Back to the status page"}
+	switch status {
+	case http.StatusUnauthorized, http.StatusTooManyRequests: // the browser asks anew
+		r.Title, r.Next = "Access refused", "Try again"
+	case http.StatusForbidden:
+		r.Title = "Access refused"
+	}
 	var b bytes.Buffer
-	if err := load().templates.ExecuteTemplate(&b, "answer.html", sentence(why)); err != nil {
+	if err := load().templates.ExecuteTemplate(&b, "answer.html", r); err != nil {
 		http.Error(w, why, status)
 		return
 	}

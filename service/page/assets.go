@@ -74,6 +74,13 @@ func (a *assets) sum() string {
 // path is where an asset is found.
 func (a *assets) path(name string) string { return "/assets/" + a.hashed[name] }
 
+// IsAsset tells whether that is the path of an asset: they are the same in every copy of this program.
+func IsAsset(path string) bool {
+	name, is := strings.CutPrefix(path, "/assets/")
+	_, known := load().assets.named[name]
+	return is && known
+}
+
 func (a *assets) serve(w http.ResponseWriter, r *http.Request) {
 	f, ok := a.named[r.PathValue("file")]
 	if !ok {
