@@ -26,7 +26,8 @@ type report struct {
 	Remaining int64   `json:"drain_remaining,omitempty"`
 
 	Expects     int              `json:"expect_members,omitempty"`
-	Sees        []string         `json:"sees"` // ids of live members, itself included
+	Left        []reportedGone   `json:"left,omitempty"` // in order
+	Sees        []string         `json:"sees"`           // ids of live members, itself included
 	CannotReach []reportedPeer   `json:"cannot_reach,omitempty"`
 	Locks       []reportedLock   `json:"locks,omitempty"`
 	Bouncing    []reportedBounce `json:"bouncing,omitempty"`
@@ -36,6 +37,12 @@ type report struct {
 type reportedPeer struct {
 	ID  string `json:"id"`
 	Why string `json:"why,omitempty"`
+}
+
+// reportedGone is a node that has left.
+type reportedGone struct {
+	Name string  `json:"name"`
+	Ago  float64 `json:"ago"` // seconds, since clocks differ
 }
 
 // reportedLock is a session locked for long. Paths are empty for what is not of ASP.NET's form.
@@ -206,6 +213,8 @@ func (all allTold) take(reports map[string]cluster.Report) {
 const (
 	mostCounted = 1 << 50
 	mostMembers = 1000 // as in the configuration
+	maxNodeName = 253  // as there
+	mostAgo     = 365 * 24 * 3600
 )
 
 func (r *report) tame() {
@@ -214,6 +223,10 @@ func (r *report) tame() {
 	}
 	r.PerSecond = tamed(r.PerSecond)
 	r.Expects = min(max(r.Expects, 0), mostMembers)
+	r.Left = slices.DeleteFunc(r.Left, func(g reportedGone) bool { return g.Name == "" || len(g.Name) > maxNodeName || !isPrintable(g.Name) })
+	for i := range r.Left {
+		r.Left[i].Ago = min(max(r.Left[i].Ago, 0), mostAgo)
+	}
 }
 
 func (a *reportedApps) tame() {

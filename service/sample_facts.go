@@ -12,6 +12,8 @@ const (
 	maxLocksTold = 20
 	// maxBouncingTold are told of, the busiest.
 	maxBouncingTold = 20
+	// maxLeftTold are told of, of the nodes that have left.
+	maxLeftTold = 100
 	// reportGood is how long a member's report counts: it comes every two seconds.
 	reportGood = 15 * time.Second
 	// refusingFor is how long a refused session is news.
@@ -46,6 +48,9 @@ func (m *sampler) report(now time.Time, d *documents) report {
 		return r
 	}
 	r.Expects = m.s.o.Cluster.ExpectMembers
+	for _, g := range first(m.finder.Left(), maxLeftTold) {
+		r.Left = append(r.Left, reportedGone{g.Name, now.Sub(g.At).Seconds()})
+	}
 	if st.Drain != nil {
 		r.Remaining = st.Drain.Remaining
 	}
@@ -92,22 +97,22 @@ func (m *sampler) facts(now time.Time, d *documents, own report) findings.Facts 
 	for i := range d.members.Members {
 		c := &d.members.Members[i]
 		fact := findings.Member{
-			ID: c.ID, Name: c.Name, Self: c.Self, State: c.State, Since: c.Since, Version: c.Version, Transfer: c.Transfer,
+			ID: c.ID, Name: c.Name, Self: c.Self, State: c.State, Since: c.Since, Started: c.Started, Version: c.Version, Transfer: c.Transfer,
 			Connected: c.Connected, LastError: c.LastError, Ahead: c.ClockAhead,
 		}
 		if c.Self {
 			fact.Connected = true
-			fill(&fact, &own, 0)
+			fill(&fact, &own, now, now)
 		} else if t := m.told[c.ID]; t != nil && now.Sub(t.at) < reportGood {
-			fill(&fact, &t.report, now.Sub(t.at))
+			fill(&fact, &t.report, t.at, now)
 		}
 		f.Members = append(f.Members, fact)
 	}
 	return f
 }
 
-// fill adds what a member said of itself that long ago.
-func fill(m *findings.Member, r *report, ago time.Duration) {
+// fill adds what a member said of itself at that time.
+func fill(m *findings.Member, r *report, at, now time.Time) {
 	m.Said = true
 	m.Sessions, m.Used, m.Limit, m.Refused, m.Refusing = r.Sessions, r.Used, r.Limit, r.Refused, r.Refusing
 	m.Sees, m.Expects = r.Sees, r.Expects
@@ -116,7 +121,10 @@ func fill(m *findings.Member, r *report, ago time.Duration) {
 	}
 	for _, l := range r.Locks {
 		age := time.Duration(l.Age * float64(time.Second))
-		m.Locks = append(m.Locks, findings.Lock{Session: l.Session, App: l.Path, Age: age + ago})
+		m.Locks = append(m.Locks, findings.Lock{Session: l.Session, App: l.Path, Age: age + now.Sub(at)})
+	}
+	for _, g := range r.Left {
+		m.Left = append(m.Left, findings.Gone{Name: g.Name, At: at.Add(-time.Duration(g.Ago * float64(time.Second)))})
 	}
 	for _, b := range r.Bouncing {
 		m.Bouncing = append(m.Bouncing, findings.Bounce{Session: b.Session, App: b.Path, Moves: b.Moves})

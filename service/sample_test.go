@@ -155,7 +155,7 @@ func TestSampler(t *testing.T) {
 		if got := kinds(); got != "unreachable memory long-lock no-key clocks" {
 			t.Errorf("found later: %s", got)
 		}
-		if got, want := n.metric(t, `statemesh_findings{kind="clocks"}`)+n.metric(t, `statemesh_findings{kind="split"}`), 1.0; got != want {
+		if got, want := n.metric(t, `statemesh_findings{kind="clocks",severity="warning"}`)+n.metric(t, `statemesh_findings{kind="clocks",severity="trouble"}`), 1.0; got != want {
 			t.Errorf("metrics add up to %v", got)
 		}
 		st, members, _ := n.Documents()
@@ -258,6 +258,42 @@ func TestSample_ApplicationsOfTheFarm(t *testing.T) {
 	}
 }
 
+// Who left in order is told on, so that a node that has been started since knows of it.
+func TestSample_TellsWhoLeft(t *testing.T) {
+	t.Parallel()
+	m := &fakeMesh{stats: cluster.Stats{Joined: true, Members: 2, Encrypted: true}, members: []cluster.Member{
+		{ID: "test-1", Name: "test", Self: true, State: "up", Connected: true, Version: "dev"},
+		{ID: "web02-1", Name: "web02", State: "up", Connected: true, Version: "dev"},
+	}}
+	n := newNode(t, in(m), func(o *service.Options) { o.Cluster.ExpectMembers = 3 })
+	if err := n.StartMesh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for i, severity := range []string{api.Trouble, api.Warning} {
+		for range 7 {
+			now = now.Add(time.Second)
+			body := `{"sees": ["test-1", "web02-1"]}`
+			if i == 1 {
+				body = `{"sees": ["test-1", "web02-1"], "left": [{"name": "web03", "ago": 7200}, {"name": "no\u0007name"}, {}]}`
+			}
+			m.mu.Lock()
+			m.reports = map[string]cluster.Report{"web02-1": {ID: "web02-1", At: now, Body: []byte(body)}}
+			m.mu.Unlock()
+			n.Sample(now)
+		}
+		st, _, _ := n.Documents()
+		if len(st.Findings) != 1 || st.Findings[0].Kind != "missing-members" || st.Findings[0].Severity != severity {
+			t.Errorf("found %+v, want %s", st.Findings, severity)
+		}
+	}
+	n.Sample(now)
+	var told struct{ Left []struct{ Name string } }
+	if err := json.NewDecoder(strings.NewReader(string(n.Report()))).Decode(&told); err != nil || len(told.Left) != 1 || told.Left[0].Name != "web03" {
+		t.Errorf("it tells %+v, %v", told, err)
+	}
+}
+
 func TestReport_HasTheBusiestApplications(t *testing.T) {
 	t.Parallel()
 	var paths []string
@@ -302,7 +338,7 @@ func TestReport_OfAnotherVersion(t *testing.T) {
 
 // FuzzReport: whatever a member tells, nothing breaks.
 func FuzzReport(f *testing.F) {
-	f.Add(`{"sessions": 3, "locks": [{"age": 1e300}], "bouncing": [{}], "cannot_reach": [{}], "sees": [""]}` + "\n" +
+	f.Add(`{"sessions": 3, "locks": [{"age": 1e300}], "bouncing": [{}], "cannot_reach": [{}], "sees": [""], "left": [{"ago": 1e300}]}` + "\n" +
 		`{"apps": [{"path": "/a", "sketch": "AAAAAAAAAAE=", "users": [{"name": "10.0.0.1", "ago": -1e300}]}]}`)
 	f.Add("{}")
 	m := &fakeMesh{members: []cluster.Member{{ID: "a", Name: "a", Self: true, State: "up"}, {ID: "b", Name: "b", State: "up", Connected: true}}}

@@ -22,7 +22,7 @@ type Application struct {
 	// Users are the web servers that asked for its sessions within the last minutes. More: there are others that are not among them.
 	Users []User
 	More  bool
-	// Sketch are the lowest hashes of the session ids that were asked for, in order.
+	// Sketch are the lowest hashes of the session ids that were asked for lately, in order. As long as it is short it has all of them.
 	Sketch []uint64
 }
 
@@ -46,6 +46,9 @@ const (
 	// certain is how long it must have been so where it may merely look so: one web server uses both ids, and may just be changed; or nothing but the
 	// site's number differs, and the web servers that use both sites have yet to be asked for pages of both.
 	certain = 2 * time.Minute
+	// enough session ids must have been asked for under each of two ids that differ in the site's number: where each site has had a few users only, as
+	// at night, chance alone has them come from different web servers. So many all went to one side, and so many all to the other.
+	enough = 16
 )
 
 // pair is two application ids that seem to be one application's.
@@ -61,7 +64,7 @@ type pair struct {
 
 // applications finds ids that are the same application's, by these rules:
 //
-//   - equal but for the site's number, and no web server uses both: then it may still be two sites, so this is a warning;
+//   - equal but for the site's number, each has enough users to tell, and no web server uses both: then it may still be two sites, so this is a warning;
 //   - equal but for upper and lower case, which IIS does not tell apart;
 //   - equal, with different hashes;
 //   - a session id is asked for under both, and no web server uses both. One that does is normal: two applications behind one cookie.
@@ -153,7 +156,7 @@ func (l *look) pair(i, j int) (pair, bool) {
 	p := pair{a: i, b: j, diff: differ(a, b), shared: common(a.Sketch, b.Sketch)}
 	if p.diff.number {
 		p.weak = p.shared == 0
-		return p, true
+		return p, !p.weak || min(len(a.Sketch), len(b.Sketch)) >= enough
 	}
 	// What differs here cannot be two applications on one web server. But it may have been one and now be the other.
 	usesA, usesB := usersOf(a, b), usersOf(b, a)
@@ -382,6 +385,9 @@ func (l *look) application(g group) seen {
 	}
 	for _, a := range apps[:min(len(apps), maxExamples)] {
 		f.Evidence = append(f.Evidence, a.evidence())
+	}
+	if weak {
+		f.Evidence = append(f.Evidence, `How sure this is: nothing but the spelling says that it is one application, and that no web server has used both of late. None of the session ids that were compared was asked for under both`)
 	}
 	if shared > 0 {
 		f.Evidence = append(f.Evidence, fmt.Sprintf("At least %s asked for under two of them, by web servers of which none uses both",

@@ -46,6 +46,7 @@ type Member struct {
 	Self      bool
 	State     string // as in cluster.Member
 	Since     time.Time
+	Started   time.Time
 	Version   string
 	Transfer  string // its address
 	Connected bool
@@ -61,7 +62,14 @@ type Member struct {
 	CannotReach []Peer
 	Locks       []Lock // the oldest first
 	Bouncing    []Bounce
-	Expects     int // members that there are to be, as it is told; 0: not known
+	Expects     int    // members that there are to be, as it is told; 0: not known
+	Left        []Gone // as it remembers
+}
+
+// Gone is a node that has left in order.
+type Gone struct {
+	Name string
+	At   time.Time
 }
 
 // Peer is a member that another cannot reach.
@@ -93,6 +101,8 @@ func (m *Member) live() bool {
 // Finder finds what is wrong, and remembers since when it has been. It is for one goroutine.
 type Finder struct {
 	known map[string]*known
+	away  map[string]away // nodes that are not there, by name
+	met   bool            // another member, at any time
 
 	applications *Application // the first of those last looked at, which takes longer than all the rest
 	found        []seen       // in them
@@ -123,9 +133,11 @@ type seen struct {
 // Find is what is wrong, worst first.
 func (f *Finder) Find(facts Facts) []api.Finding {
 	if f.known == nil {
-		f.known = map[string]*known{}
+		f.known, f.away = map[string]*known{}, map[string]away{}
 	}
+	facts.Members = latestRuns(facts.Members)
 	l := &look{&facts, f}
+	f.remember(l)
 	for _, check := range []func(*look){
 		applications, memory, longLocks, unreachable, split, missing, lonely, failed, versions, clocks, noKey, bouncing,
 	} {
@@ -149,6 +161,15 @@ func (f *Finder) Find(facts Facts) []api.Finding {
 		)
 	})
 	return all
+}
+
+// latestRuns leaves out the runs of nodes that have been started again since: a new run is a new member with the same name.
+func latestRuns(all []Member) []Member {
+	return slices.DeleteFunc(slices.Clone(all), func(m Member) bool {
+		return !m.live() && slices.ContainsFunc(all, func(o Member) bool {
+			return o.Name == m.Name && (o.live() || o.Started.After(m.Started))
+		})
+	})
 }
 
 func rank(severity string) int {

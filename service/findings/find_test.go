@@ -21,7 +21,7 @@ func farm() findings.Facts {
 	ids := []string{"web01-1", "web02-1", "web03-1"}
 	for i, name := range []string{"web01", "web02", "web03"} {
 		f.Members = append(f.Members, findings.Member{
-			ID: ids[i], Name: name, Self: i == 0, State: "up", Since: noon.Add(-time.Hour), Version: "1.2.3", Transfer: "10.0.0." + string(rune('5'+i)) + ":42426",
+			ID: ids[i], Name: name, Self: i == 0, State: "up", Since: noon.Add(-time.Hour), Started: noon.Add(-time.Hour), Version: "1.2.3", Transfer: "10.0.0." + string(rune('5'+i)) + ":42426",
 			Connected: true, Said: true, Sessions: 1000, Used: 1 << 30, Limit: 8 << 30, Sees: ids,
 		})
 	}
@@ -135,14 +135,39 @@ func TestFind(t *testing.T) {
 			wrong: func(f *findings.Facts) { f.Expected, f.Members = 3, f.Members[:1] },
 			says:  []string{"Two of 3 members are missing"}},
 		{name: "a farm that is just being started", after: 6, kind: "missing-members", severity: api.Warning,
-			wrong: func(f *findings.Facts) { f.Expected, f.Members = 3, f.Members[:1]; f.Members[0].Since = noon },
+			wrong: func(f *findings.Facts) { f.Expected, f.Members = 3, f.Members[:1]; f.Members[0].Started = noon },
 			says:  []string{"1 of 3 members are there so far"}},
 		{name: "a farm that has been started in part", after: 130, kind: "missing-members", severity: api.Trouble,
-			wrong: func(f *findings.Facts) { f.Expected, f.Members = 3, f.Members[:1]; f.Members[0].Since = noon },
+			wrong: func(f *findings.Facts) { f.Expected, f.Members = 3, f.Members[:1]; f.Members[0].Started = noon },
 			says:  []string{"Two of 3 members are missing"}},
+		{name: "a drain begins where one is missing", after: 6, kind: "missing-members", severity: api.Trouble,
+			wrong: func(f *findings.Facts) {
+				f.Expected, f.Members = 3, f.Members[:2]
+				f.Members[0].State, f.Members[0].Since = "draining", noon
+			},
+			says: []string{"One of 3 members is missing"}},
 		{name: "fewer, in good order", after: 6, kind: "missing-members", severity: api.Warning,
 			wrong: func(f *findings.Facts) { f.Expected, f.Members[2].State = 3, "left" },
 			says:  []string{"2 of 3 members are there", "web03 left, and handed its sessions over"}},
+		{name: "one in good order, and one not", after: 6, kind: "missing-members", severity: api.Trouble,
+			wrong: func(f *findings.Facts) { f.Expected, f.Members[1].State, f.Members[2].State = 3, "failed", "left" },
+			says:  []string{"Two of 3 members are missing", "web02 stopped answering at", "web03 left, and handed its sessions over"}},
+		{name: "one in good order, and one that was never seen", after: 6, kind: "missing-members", severity: api.Trouble,
+			wrong: func(f *findings.Facts) { f.Expected, f.Members[2].State = 4, "left" }, says: []string{"Two of 4 members are missing"}},
+		{name: "in good order, as only another has seen", after: 6, kind: "missing-members", severity: api.Warning,
+			wrong: func(f *findings.Facts) {
+				f.Expected, f.Members = 3, f.Members[:2]
+				f.Members[1].Left = []findings.Gone{{"web03", noon.Add(-3 * 24 * time.Hour)}}
+			},
+			says: []string{"2 of 3 members are there: the others have been stopped", "web03 left, and handed its sessions over, at 18 Nov"}},
+		{name: "in good order, as another says that has not heard of its failure", after: 6, kind: "missing-members", severity: api.Trouble,
+			wrong: func(f *findings.Facts) {
+				f.Expected, f.Members[2].State = 3, "failed"
+				f.Members[1].Left = []findings.Gone{{"web03", noon.Add(-time.Hour)}}
+			}},
+		{name: "all are there, whatever another says", after: 60, wrong: func(f *findings.Facts) {
+			f.Expected, f.Members[1].Left = 3, []findings.Gone{{"web03", noon}}
+		}},
 		{name: "another member is told how many there are to be", after: 6, kind: "missing-members", severity: api.Trouble,
 			wrong: func(f *findings.Facts) { f.Members[1].Expects = 4 }, says: []string{"One of 4 members is missing"}},
 		{name: "no other member has been found yet", after: 29, wrong: lonely},
@@ -159,6 +184,15 @@ func TestFind(t *testing.T) {
 		{name: "a member failed and has come back", wrong: func(f *findings.Facts) {
 			f.Members[2].State, f.Members[2].Name = "failed", "web02"
 		}},
+		{name: "a member failed, came back, and left", after: 60, wrong: func(f *findings.Facts) {
+			f.Members[1].Name, f.Members[1].State, f.Members[1].Started = "web03", "failed", noon.Add(-2*time.Hour)
+			f.Members[2].State = "left"
+		}},
+		{name: "a member left, came back, and failed", kind: "member-failed", severity: api.Trouble,
+			wrong: func(f *findings.Facts) {
+				f.Members[1].Name, f.Members[1].State, f.Members[1].Started = "web03", "left", noon.Add(-2*time.Hour)
+				f.Members[2].State = "failed"
+			}, says: []string{"web03 does not answer any more"}},
 		{name: "a member left", after: 60, wrong: func(f *findings.Facts) { f.Members[2].State = "left" }},
 
 		{name: "different versions", kind: "versions", severity: api.Warning,
@@ -340,14 +374,22 @@ func TestFind_ApplicationIDs(t *testing.T) {
 			}
 		}
 	}
-	shop2, shop3 := app("/LM/W3SVC/2/ROOT/shop", "10.0.0.6", "web01"), app("/LM/W3SVC/3/ROOT/shop", "web03")
+	var many, others []uint64
+	for i := range uint64(16) {
+		many, others = append(many, 100+i), append(others, 200+i)
+	}
+	shop2, shop3 := with(app("/LM/W3SVC/2/ROOT/shop", "10.0.0.6", "web01"), asked(many...)), with(app("/LM/W3SVC/3/ROOT/shop", "web03"), asked(others...))
 	upper, lower := app("/LM/W3SVC/2/ROOT/Shop", "web01"), app("/LM/W3SVC/2/ROOT/shop", "web02")
 	clr2, clr4 := with(app("/LM/W3SVC/1/ROOT", "web01"), hashed(hash28)), app("/LM/W3SVC/1/ROOT", "web02")
 	key1, key2 := clr2, with(app("/LM/W3SVC/1/ROOT", "web02"), hashed(otherHash28))
 
 	var hosted []findings.Application // a web host's, one on each web server
 	for i := range 20 {
-		hosted = append(hosted, app(fmt.Sprintf("/LM/W3SVC/%d/ROOT", i+1), fmt.Sprintf("10.0.1.%d", i+1)))
+		hosted = append(hosted, with(app(fmt.Sprintf("/LM/W3SVC/%d/ROOT", i+1), fmt.Sprintf("10.0.1.%d", i+1)), func(a *findings.Application) {
+			for id := range uint64(16) {
+				a.Sketch = append(a.Sketch, uint64(i)<<8+id)
+			}
+		}))
 	}
 
 	for _, c := range []struct {
@@ -364,8 +406,9 @@ func TestFind_ApplicationIDs(t *testing.T) {
 		{name: "the site's number, of a farm that has just started", apps: []findings.Application{shop2, shop3}, after: 119},
 		{name: "the site's number", apps: []findings.Application{shop2, shop3}, after: 121, severity: api.Warning, says: []string{
 			"ROOT/shop arrives under two application ids", "/LM/W3SVC/2/ROOT/shop (", "44 characters): from web servers 10.0.0.6 and web01; 100 sessions, 3.0 requests/s",
-			"from web server web03", "the site's ID in IIS: 2 and 3", `As an administrator on web03: %windir%\system32\inetsrv\appcmd list site`, `appcmd set site "SITE" /id:2`, "different applications",
+			"from web server web03", "the site's ID in IIS: 2 and 3", `As an administrator on web03: %windir%\system32\inetsrv\appcmd list site`, `appcmd set site "SITE" /id:2`, "different applications", "How sure this is: nothing but the spelling",
 		}},
+		{name: "the site's number, of sites that few use", apps: []findings.Application{shop2, with(shop3, asked(others[1:]...))}, after: 600},
 		{name: "the site's number, the same users", severity: api.Trouble, says: []string{
 			"The same application, ROOT/shop, arrives under two application ids", "At least 2 session ids were asked for under two of them", "/id:2",
 		}, apps: []findings.Application{with(shop2, asked(1, 2, 5, 9)), with(shop3, asked(2, 3, 9))}},
@@ -397,7 +440,7 @@ func TestFind_ApplicationIDs(t *testing.T) {
 		{name: "machine keys, mended", apps: []findings.Application{with(key1, seen(3*time.Minute)), app("/LM/W3SVC/1/ROOT", "web01", "web02")}, after: 300},
 
 		{name: "number and letter case", after: 121, severity: api.Warning, says: []string{"W3SVC/", "upper and lower case", "appcmd set site", "appcmd add app"},
-			apps: []findings.Application{app("/LM/W3SVC/2/ROOT/Shop", "web01"), app("/LM/W3SVC/7/ROOT/shop", "web02")}},
+			apps: []findings.Application{with(app("/LM/W3SVC/2/ROOT/Shop", "web01"), asked(many...)), with(app("/LM/W3SVC/7/ROOT/shop", "web02"), asked(others...))}},
 
 		{name: "the same users, different web servers", severity: api.Warning, says: []string{
 			"The same users' sessions are asked for under two application ids", "At least 1 session id was", "one cookie to both",
@@ -421,6 +464,50 @@ func TestFind_ApplicationIDs(t *testing.T) {
 			slices.Reverse(f.Applications)
 			check(t, watched(f, c.after), kind, c.severity, nil)
 		})
+	}
+}
+
+// Who left in order is known for as long as nothing else is heard of it, though the cluster forgets it; and the others are told.
+func TestFind_RemembersWhoLeft(t *testing.T) {
+	t.Parallel()
+	var finder findings.Finder
+	f := farm()
+	f.Expected = 3
+	step := func(severity string) {
+		t.Helper()
+		var got []api.Finding
+		for range 7 {
+			f.Now = f.Now.Add(time.Second)
+			got = finder.Find(f)
+		}
+		if severity == "" && len(got) > 0 || severity != "" && (len(got) != 1 || got[0].Severity != severity) {
+			t.Errorf("found %+v, want %q", got, severity)
+		}
+	}
+	step("")
+	whole := slices.Clone(f.Members)
+	f.Members = slices.Clone(whole)
+	f.Members[2].State, f.Members[2].Since = "left", f.Now
+	step(api.Warning)
+	f.Members = whole[:2]
+	f.Now = f.Now.Add(2 * time.Hour)
+	step(api.Warning)
+	if left := finder.Left(); len(left) != 1 || left[0].Name != "web03" || f.Now.Sub(left[0].At) < time.Hour {
+		t.Errorf("the others are told of %v", left)
+	}
+	f.Members = whole
+	step("")
+	if left := finder.Left(); len(left) != 0 {
+		t.Errorf("with all there, the others are told of %v", left)
+	}
+	f.Members = slices.Clone(whole)
+	f.Members[2].State = "failed"
+	step(api.Trouble)
+	f.Members = whole[:2]
+	f.Now = f.Now.Add(2 * time.Hour)
+	step(api.Trouble)
+	if left := finder.Left(); len(left) != 0 {
+		t.Errorf("of one that failed, the others are told %v", left)
 	}
 }
 

@@ -2,6 +2,7 @@ package findings
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -125,13 +126,22 @@ func missing(l *look) {
 	if expected-len(live) == 1 {
 		f.Title = fmt.Sprintf("One of %d members is missing: it is down, or the network between is cut", expected)
 	}
-	gone, crashed := l.gone()
-	f.Evidence = append(f.Evidence, gone...)
-	if len(gone) > 0 && !crashed { // they handed their sessions over
+	left, crashed := 0, false
+	for _, name := range l.finder.awayNames() {
+		if went := l.finder.away[name]; went.failed {
+			crashed = true
+			f.Evidence = append(f.Evidence, fmt.Sprintf("%s stopped answering at %s", name, l.clock(went.at)))
+		} else {
+			left++
+			f.Evidence = append(f.Evidence, fmt.Sprintf("%s left, and handed its sessions over, at %s", name, l.clock(went.at)))
+		}
+	}
+	switch self := l.self(); {
+	case crashed:
+	case left >= expected-len(live): // they handed their sessions over
 		f.Severity = api.Warning
 		f.Title = fmt.Sprintf("%d of %d members are there: the others have been stopped, and their sessions handed over", len(live), expected)
-	}
-	if self := l.self(); len(gone) == 0 && l.Now.Sub(self.Since) < startTime { // nobody is known to have been there
+	case l.Now.Sub(self.Started) < startTime:
 		f.Severity = api.Warning
 		f.Title = fmt.Sprintf("%d of %d members are there so far: the others have not been seen since this node started", len(live), expected)
 	}
@@ -144,8 +154,7 @@ const startTime = 2 * time.Minute
 // lonely is a node that was told of others and has found none. Each of two that cannot meet takes itself for a whole cluster, in which all is well;
 // and so does the first that is started, until the next is.
 func lonely(l *look) {
-	gone, _ := l.gone()
-	if !l.Clustered || len(l.Join) == 0 || l.expected() > 0 || len(l.liveNames()) > 1 || len(gone) > 0 {
+	if !l.Clustered || len(l.Join) == 0 || l.expected() > 0 || l.finder.met {
 		return
 	}
 	l.add(seen{
@@ -183,39 +192,68 @@ func (l *look) liveNames() (names []string) {
 	return names
 }
 
-// gone says of each member that is not there any more, and has not come back by its name, what became of it.
-func (l *look) gone() (lines []string, crashed bool) {
-	live := l.liveNames()
+// away is how a node went that is not there any more.
+type away struct {
+	at     time.Time
+	failed bool // else it left in order
+}
+
+// remember notes how those went who are not there, until they are back or nobody is missing any more: the cluster forgets them after an hour, and a
+// node that has just been started has never known. So nodes tell one another who left in order.
+func (f *Finder) remember(l *look) {
+	here := map[string]bool{}
 	for i := range l.Members {
 		m := &l.Members[i]
-		if m.live() || slices.Contains(live, m.Name) {
-			continue
+		here[m.Name] = true
+		f.met = f.met || !m.Self
+		if m.live() {
+			delete(f.away, m.Name)
+		} else {
+			f.away[m.Name] = away{m.Since, m.State == "failed"}
 		}
-		what := "left, and handed its sessions over,"
-		if m.State == "failed" {
-			what, crashed = "stopped answering", true
-		}
-		lines = append(lines, fmt.Sprintf("%s %s at %s", m.Name, what, m.Since.Local().Format("15:04:05")))
 	}
-	return lines, crashed
+	for i := range l.Members {
+		for _, gone := range l.Members[i].Left {
+			if _, known := f.away[gone.Name]; !known && !here[gone.Name] && len(f.away) < maxAway {
+				f.away[gone.Name] = away{at: gone.At}
+			}
+		}
+	}
+	if expected := l.expected(); expected > 0 && len(l.liveNames()) >= expected {
+		clear(f.away)
+	}
+}
+
+// maxAway bounds them: no farm has more nodes, and their names come from others.
+const maxAway = 1000
+
+func (f *Finder) awayNames() []string { return slices.Sorted(maps.Keys(f.away)) }
+
+// Left are the nodes that left in order and have not been seen since, to tell the others of.
+func (f *Finder) Left() (all []Gone) {
+	for _, name := range f.awayNames() {
+		if went := f.away[name]; !went.failed {
+			all = append(all, Gone{name, went.at})
+		}
+	}
+	return all
 }
 
 // failed are members that do not answer any more, where missing does not say so.
 func failed(l *look) {
-	live := l.liveNames()
-	if len(live) < l.expected() {
+	if len(l.liveNames()) < l.expected() {
 		return
 	}
 	for i := range l.Members {
 		m := &l.Members[i]
-		if m.State != "failed" || slices.Contains(live, m.Name) {
+		if m.State != "failed" {
 			continue
 		}
 		l.add(seen{
 			Finding: api.Finding{
 				Kind: MemberFailed, Severity: api.Trouble,
 				Title:    fmt.Sprintf("%s does not answer any more: the sessions it held are out of reach", m.Name),
-				Evidence: []string{fmt.Sprintf("%s has not answered since %s", m.Name, m.Since.Local().Format("15:04:05"))},
+				Evidence: []string{fmt.Sprintf("%s has not answered since %s", m.Name, l.clock(m.Since))},
 				Remedy: []string{
 					fmt.Sprintf(`See whether %s's machine is up and statemesh runs there; start it. If it crashed, its sessions are gone, and their users begin new ones; if only the network was cut, they come back with it.`, m.Name),
 					`If it runs: let firewalls admit port 42425, TCP and UDP, between all nodes.`,

@@ -62,6 +62,15 @@ func length(d time.Duration) string {
 	return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
 }
 
+// clock is a time of day, or of an earlier day that and no seconds.
+func (l *look) clock(t time.Time) string {
+	t, now := t.Local(), l.Now.Local()
+	if t.YearDay() != now.YearDay() || t.Year() != now.Year() {
+		return t.Format("2 Jan 15:04")
+	}
+	return t.Format("15:04:05")
+}
+
 var numbers = [...]string{"no", "one", "two", "three", "four", "five", "six"}
 
 func number(n int) string {
