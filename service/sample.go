@@ -118,7 +118,11 @@ func (m *sampler) sampleApps(now time.Time, d *documents) {
 	m.apps.sample(now, m.s.conns.usage.snapshot(m.s.store.Apps()))
 	farm := m.apps.farm(now, m.s.o.NodeName, m.told, d.members.Members)
 	m.appFacts = applicationFacts(farm)
-	m.setApplications(applicationsDocument(m.s.o.NodeName, farm))
+	doc := applicationsDocument(m.s.o.NodeName, farm)
+	if ago, ok := m.s.store.CountedAgo(); ok {
+		doc.Counted = now.Add(-ago).UTC().Truncate(time.Second)
+	}
+	m.setApplications(doc)
 	if m.s.clustered() {
 		m.reporter.setApps(m.apps.reported(now, m.s.o.NodeName))
 	}

@@ -79,8 +79,18 @@ func (st *Store) lockAge(l lock) (time.Duration, bool) {
 	return time.Duration(now - e.lockedAt), e.has(isLocked) && e.lockedAt == l.since && e.expires > now
 }
 
+// CountedAgo is how old what Apps says is at most: how long ago the census began that found it; not ok as long as there has been none.
+func (st *Store) CountedAgo() (ago time.Duration, ok bool) {
+	c := st.counted.Load()
+	if c == nil {
+		return 0, false
+	}
+	return time.Duration(st.now() - c.began), true
+}
+
 // counted is what a census has found.
 type counted struct {
+	began int64
 	apps  []AppStats
 	locks []lock // the oldest, in order
 }
@@ -95,6 +105,7 @@ type lock struct {
 // census goes by all sessions, and then again.
 type census struct {
 	st          *Store
+	began       int64
 	shard, left int // where it goes on, and how many of the shard's entries are still to be seen; -1: all
 	apps        []*appCount
 	rest        *appCount // of the applications that have no number below maxCounted
@@ -121,6 +132,9 @@ func newCensus(st *Store) *census {
 func (c *census) step() (done bool) {
 	if c.shard == shards {
 		return true
+	}
+	if c.shard == 0 && c.left < 0 {
+		c.began = c.st.now()
 	}
 	s := &c.st.shards[c.shard]
 	s.mu.Lock()
@@ -197,7 +211,7 @@ func (c *census) seeLock(s *shard, i uint32) {
 
 // publish makes known what was found, and makes ready to begin again.
 func (c *census) publish() {
-	f := &counted{locks: c.locks}
+	f := &counted{began: c.began, locks: c.locks}
 	slices.SortFunc(f.locks, func(a, b lock) int { return cmp.Compare(a.since, b.since) })
 	for n, a := range c.apps {
 		switch {

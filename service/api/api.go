@@ -159,7 +159,9 @@ const (
 
 // Applications are the web applications that have sessions, or have asked for some lately, the busiest first.
 type Applications struct {
-	Node         string        `json:"node"`
+	Node string `json:"node"`
+	// Counted is when the node last began to count its sessions by application, and their sizes. It takes its time for millions.
+	Counted      time.Time     `json:"counted,omitzero"`
 	Applications []Application `json:"applications"`
 	Omitted      int           `json:"omitted,omitempty"` // the least busy of very many
 }

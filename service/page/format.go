@@ -101,10 +101,13 @@ func span(d time.Duration) string {
 // seconds is a duration of a document.
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 
+// justNow is not worth a number.
+const justNow = 2 * time.Second
+
 // ago writes how long it has been: "3 min ago".
 func ago(since time.Duration) string {
 	switch {
-	case since < 2*time.Second:
+	case since < justNow:
 		return "just now"
 	case since < time.Hour:
 		return span(since) + " ago"

@@ -19,7 +19,7 @@ var templates embed.FS
 // fragments are the ids of the page's parts that change, each rendered by the template of its name.
 var fragments = []string{
 	"node", "asof", "verdict", "findings", "drain", "tile-sessions", "tile-requests", "tile-latency", "tile-memory",
-	"mesh", "members", "members-more", "operations", "sessions", "moves", "queries", "applications", "applications-more", "events", "about",
+	"mesh", "members", "members-more", "operations", "sessions", "moves", "queries", "applications", "applications-more", "applications-counted", "events", "about",
 }
 
 // unhurried are those that are long, and folded: they are rendered in every few frames only.

@@ -12,7 +12,8 @@ import (
 // member is a row of the table.
 type member struct {
 	api.Member
-	Since   *moment  // of its state; nil: not known
+	Since   moment   // of its state
+	For     string   // since then, in words: "for 3 min"
 	Word    string   // its state in a word or two
 	Trouble []string // what is wrong with it, a sentence each
 	Clock   string   // how far its clock is off, if that is worth a word
@@ -22,18 +23,23 @@ type member struct {
 // alive reports whether a member in that state is there, as far as is known.
 func alive(state string) bool { return state != "left" && state != "failed" }
 
-// isBack reports whether a member that is gone has been started again since: a new run is a new member with the same name.
-func isBack(m api.Member, all []api.Member) bool {
-	return !alive(m.State) && slices.ContainsFunc(all, func(o api.Member) bool { return o.Name == m.Name && alive(o.State) })
+// latestRuns leaves out the runs of nodes that have been started again since: a new run is a new member with the same name. What became of the
+// former stands among the events.
+func latestRuns(all []api.Member) []api.Member {
+	return slices.DeleteFunc(slices.Clone(all), func(m api.Member) bool {
+		return !alive(m.State) && slices.ContainsFunc(all, func(o api.Member) bool {
+			return o.Name == m.Name && (alive(o.State) || o.Started.After(m.Started))
+		})
+	})
 }
 
 func newMembers(doc api.Members, now time.Time) []member {
 	all := make([]member, len(doc.Members))
 	for i, m := range doc.Members {
-		row := member{Member: m, Word: m.State}
-		if m.State == "up" || !alive(m.State) { // of others it says since when the member is there
-			since := at(m.Since, now)
-			row.Since = &since
+		row := member{Member: m, Word: m.State, Since: at(m.Since, now)}
+		row.For = row.Since.Ago
+		if lasts := now.Sub(m.Since); alive(m.State) && lasts >= justNow {
+			row.For = "for " + span(lasts)
 		}
 		if m.State == "draining" && m.Said != nil && m.Said.Remaining > 0 {
 			row.Word = fmt.Sprintf("draining, %s to go", count(m.Said.Remaining))
@@ -48,9 +54,6 @@ func newMembers(doc api.Members, now time.Time) []member {
 			row.Clock = clockOff(m.Said.Ahead)
 		}
 		switch {
-		case isBack(m, doc.Members):
-			row.Word += ", and is back"
-			row.rank = -2
 		case m.State == "failed":
 			row.rank = 5
 		case len(row.Trouble) > 0 || m.State == "suspect":

@@ -1,6 +1,7 @@
 package page_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -303,20 +304,87 @@ func TestPage_VerdictIsOfTheWorst(t *testing.T) {
 	}
 }
 
-// A member that drains has been there for longer than it drains.
-func TestPage_SaysSinceWhenOnlyIfThatIsKnown(t *testing.T) {
+// memberRows are the members that a page shows, a text each.
+func memberRows(t *testing.T, node page.Source) (rows []string) {
+	t.Helper()
+	for _, n := range elements(byID(document(t, node), "members")) {
+		if class, _ := attribute(n, "class"); n.Data == "tr" && class != "" && class != "problems" {
+			rows = append(rows, text(n))
+		}
+	}
+	return rows
+}
+
+func TestPage_SaysSinceWhen(t *testing.T) {
 	t.Parallel()
-	node := pagetest.Draining(time.Now())
-	for _, m := range node.M.Members {
-		row := ""
-		for _, n := range elements(byID(document(t, node), "members")) {
-			if n.Data == "tr" && strings.Contains(text(n), m.Name) {
-				row = text(n)
+	now := time.Now()
+	node := pagetest.Healthy(now)
+	for i, m := range []struct {
+		state string
+		since time.Duration
+		says  string // with no space where there is a line break
+	}{
+		{"up", 26*time.Hour + time.Minute, "upfor 1 d 2 h"}, {"suspect", 4 * time.Second, "suspectfor 4 s"}, {"draining", 3 * time.Minute, "drainingfor 3 min"},
+		{"leaving", time.Second, "leavingjust now"}, {"left", 3 * time.Minute, "left3 min ago"}, {"failed", 70 * time.Minute, "failed1 h ago"},
+	} {
+		node.M.Members[1].Name = fmt.Sprintf("web%d", i)
+		node.M.Members[1].State, node.M.Members[1].Since = m.state, now.Add(-m.since)
+		if rows := memberRows(t, node); !slices.ContainsFunc(rows, func(row string) bool {
+			return strings.Contains(row, node.M.Members[1].Name) && (strings.Contains(row, m.says) || strings.Contains(row, strings.Replace(m.says, "4 s", "5 s", 1)))
+		}) {
+			t.Errorf("of one %s for %v: %q", m.state, m.since, rows)
+		}
+	}
+}
+
+// A node that has been started again is one member: what it was before stands among the events.
+func TestPage_ShowsANodeOnce(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	for _, states := range [][2]string{{"left", "up"}, {"failed", "draining"}, {"left", "failed"}, {"failed", "left"}} {
+		node := pagetest.Healthy(now)
+		was := node.M.Members[2]
+		was.ID, was.State, was.Said, was.Started = "former", states[0], nil, now.Add(-48*time.Hour)
+		node.M.Members[2].State = states[1]
+		node.M.Members = slices.Insert(node.M.Members, 2, was)
+		rows := memberRows(t, node)
+		if len(rows) != 3 || strings.Count(strings.Join(rows, "\n"), "web03") != 1 || !strings.Contains(strings.Join(rows, "\n"), states[1]) {
+			t.Errorf("of a node that %s and is %s: %q", states[0], states[1], rows)
+		}
+		drawn := 0
+		for _, n := range elements(byID(document(t, node), "mesh")) {
+			if n.Data == "g" {
+				drawn++
 			}
 		}
-		if says := strings.Contains(row, " ago"); row == "" || says != (m.State == "up") {
-			t.Errorf("of %s, %s: %q", m.Name, m.State, row)
+		if drawn != 3 {
+			t.Errorf("of a node that %s and is %s, the picture has %d members", states[0], states[1], drawn)
 		}
+	}
+}
+
+// Who has a page open while the node is started again reads that it was.
+func TestPage_SaysThatTheNodeHasJustBeenStarted(t *testing.T) {
+	t.Parallel()
+	node := pagetest.Healthy(time.Now())
+	for uptime, want := range map[float64]bool{41.2: true, 600: false} {
+		node.S.Uptime = uptime
+		if says := text(byID(document(t, node), "verdict")); strings.Contains(says, "Started 41 s ago.") != want {
+			t.Errorf("%v s after its start it says %q", uptime, says)
+		}
+	}
+}
+
+// Large stores are counted slowly, and the page says how old the count is.
+func TestPage_SaysWhenSessionsWereCounted(t *testing.T) {
+	t.Parallel()
+	node := pagetest.Healthy(time.Now())
+	if says := text(byID(document(t, node), "applications-counted")); says != "" {
+		t.Errorf("without a count it says %q", says)
+	}
+	node.A.Counted = time.Now().Add(-23500 * time.Millisecond)
+	if says := text(byID(document(t, node), "applications-counted")); !strings.Contains(says, "counted 23 s ago") && !strings.Contains(says, "counted 24 s ago") {
+		t.Errorf("of a count of 23 s ago it says %q", says)
 	}
 }
 

@@ -51,7 +51,7 @@ const (
 )
 
 func draw(doc api.Members) picture {
-	members := slices.DeleteFunc(slices.Clone(doc.Members), func(m api.Member) bool { return isBack(m, doc.Members) })
+	members := slices.Clone(doc.Members)
 	slices.SortStableFunc(members, func(a, b api.Member) int {
 		switch {
 		case a.Self != b.Self && a.Self:

@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"time"
 
 	"statemesh/service/api"
 )
@@ -61,7 +62,8 @@ func drained(d *api.Drain) verdict {
 	return verdict{State: busy, Word: "Drained: it may be stopped"}
 }
 
-// summary says what is kept and how it goes: "41,212 sessions here, 120,440 on all 3 members. 2,431 requests a second, 99 of 100 within 0.4 ms."
+// summary says what is kept and how it goes: "41,212 sessions here, 120,440 on 3 members. 2,431 requests a second, 99 of 100 answered within 0.4 ms." Of a
+// node that has just been started it says that, too, for whoever has had the page open since before.
 func summary(s api.Status, m api.Members, perSecond, p99 float64) string {
 	text := plural(s.Sessions.Held, "session")
 	all, said := int64(0), 0
@@ -84,14 +86,22 @@ func summary(s api.Status, m api.Members, perSecond, p99 float64) string {
 		text += fmt.Sprintf(" here, %s on %s.", count(all), plural(said, "member"))
 	}
 	if perSecond <= 0 {
-		return text + " No requests just now."
+		text += " No requests just now."
+	} else {
+		text += fmt.Sprintf(" %s requests a second", rate(perSecond))
+		if p99 > 0 {
+			text += fmt.Sprintf(", 99 of 100 answered within %s", latency(p99))
+		}
+		text += "."
 	}
-	text += fmt.Sprintf(" %s requests a second", rate(perSecond))
-	if p99 > 0 {
-		text += fmt.Sprintf(", 99 of 100 answered within %s", latency(p99))
+	if up := seconds(s.Uptime); up < startedLately {
+		text += fmt.Sprintf(" Started %s ago.", span(up))
 	}
-	return text + "."
+	return text
 }
+
+// startedLately is how long a node's start is news.
+const startedLately = 5 * time.Minute
 
 // finding is one of the things that are wrong.
 type finding struct {

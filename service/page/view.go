@@ -22,7 +22,8 @@ type view struct {
 	Picture  picture
 	Members  list[member]
 	Apps     list[application]
-	Omitted  int // applications that are in no list
+	Omitted  int     // applications that are in no list
+	Counted  *moment // when those that are were counted; nil: there are none, or it is not known
 	Events   list[event]
 	Rate     float64 // requests a second
 
@@ -49,6 +50,7 @@ func (l list[T]) Len() int { return len(l.Shown) + len(l.Folded) }
 
 func newView(status api.Status, members api.Members, apps api.Applications, h api.History, now time.Time) *view {
 	v := &view{Now: now, Status: status, Omitted: apps.Omitted}
+	members.Members = latestRuns(members.Members)
 	for _, o := range status.Operations {
 		v.Rate += o.PerSecond
 	}
@@ -62,6 +64,10 @@ func newView(status api.Status, members api.Members, apps api.Applications, h ap
 	v.Picture = draw(members)
 	v.Members = foldMembers(newMembers(members, now))
 	v.Apps = fold(newApplications(apps), shownApplications)
+	if len(apps.Applications) > 0 && !apps.Counted.IsZero() {
+		counted := at(apps.Counted, now)
+		v.Counted = &counted
+	}
 	if status.Cluster != nil {
 		events := slices.Clone(status.Cluster.Events)
 		slices.Reverse(events)

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -252,7 +254,7 @@ func TestPage_WithoutScriptsSaysTheSame(t *testing.T) {
 				tab.look(look{width: 1280}) // so that the page can be asked
 				eval[int](tab, unfold)
 				for _, line := range strings.Split(eval[string](tab, "document.querySelector('main').innerText"), "\n") {
-					if line = strings.Join(strings.Fields(line), " "); line != "" && !strings.Contains(line, " ago") && !strings.Contains(line, "now") {
+					if line = strings.Join(strings.Fields(line), " "); line != "" && !strings.Contains(line, " ago") && !strings.Contains(line, "now") && !strings.HasPrefix(line, "for ") {
 						lines = append(lines, line)
 					}
 				}
@@ -340,6 +342,22 @@ func TestPage_SaysWhenTheNodeIsGone(t *testing.T) {
 	if opacity := eval[string](tab, `getComputedStyle(document.querySelector("header .when")).fontWeight`); opacity != "600" {
 		t.Errorf("it is not made plain: weight %s", opacity)
 	}
+
+	// It is started again, and the page that was left open shows it as it is now.
+	again := pagetest.Fresh(time.Now())
+	again.S.Clustered, again.S.Cluster, again.M = true, pagetest.Healthy(time.Now()).S.Cluster, node.M
+	p2 := page.New(again)
+	listener, err := net.Listen("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := &httptest.Server{Listener: listener, Config: &http.Server{Handler: p2}}
+	second.Start()
+	defer second.Close()
+	defer p2.Close()
+	tab.untilText("header", "Live")
+	tab.untilText("#verdict", "Started 4 s ago.")
+	tab.untilText("#tile-sessions .figure", "0")
 }
 
 // changing shows one node, and then another at the same address: it has been started again, into a cluster.

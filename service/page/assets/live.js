@@ -134,5 +134,5 @@
   document.addEventListener("visibilitychange", () => { // nobody looks: the node need not tell
     if (document.hidden) { source.close(); clearTimeout(lastWord); } else watch();
   });
-  watch();
+  if (!document.hidden) watch();
 })();

@@ -4,6 +4,7 @@ package pagetest
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"statemesh/cluster"
@@ -106,7 +107,7 @@ func Trouble(now time.Time) *Node {
 	n.S.Sessions.Refused = 17
 	n.S.Findings = []api.Finding{
 		{
-			Kind: "two_ids", Severity: api.Trouble, Since: now.Add(-18 * time.Minute),
+			Kind: "application-ids", Severity: api.Trouble, Since: now.Add(-18 * time.Minute),
 			Title: "The application /shop arrives under two application ids, so its users lose their sessions when they change web servers",
 			Evidence: []string{
 				"`/LM/W3SVC/2/ROOT/shop` (hash Bh3kQ…) from web servers 10.0.0.11 and 10.0.0.12",
@@ -131,13 +132,13 @@ func Trouble(now time.Time) *Node {
 			Remedy:   []string{"Let TCP 42426 pass to 10.0.0.8 from every member."},
 		},
 		{
-			Kind: "clock", Severity: api.Warning, Since: now.Add(-40 * time.Minute),
+			Kind: "clocks", Severity: api.Warning, Since: now.Add(-40 * time.Minute),
 			Title:    "The clock of web03 is 41 s ahead",
 			Evidence: []string{"web03 is 41.2 s ahead of web01."},
 			Remedy:   []string{"On web03: `w32tm /resync`, and see that the Windows Time service runs."},
 		},
 		{
-			Kind: "expected", Severity: api.Warning, Since: now.Add(-3 * time.Minute),
+			Kind: "missing-members", Severity: api.Warning, Since: now.Add(-3 * time.Minute),
 			Title: "4 members of 5 are there", Evidence: []string{"`expect_members` is 5; web05 failed."}, Remedy: []string{"Start web05, or lower `expect_members`."},
 		},
 		{
@@ -152,13 +153,13 @@ func Trouble(now time.Time) *Node {
 func Draining(now time.Time) *Node {
 	n := Healthy(now)
 	n.S.Phase = "draining"
-	n.M.Members[0].State, n.M.Members[0].Said.Remaining = "draining", 12_311
+	n.M.Members[0].State, n.M.Members[0].Since, n.M.Members[0].Said.Remaining = "draining", now.Add(-3*time.Second), 12_311
 	n.S.Sessions.Held = 12_311
-	n.S.Drain = &api.Drain{Sessions: 28_901, Bytes: 180_100_000, Remaining: 12_311, Members: 2, Elapsed: 1.4, Left: 1}
+	n.S.Drain = &api.Drain{Sessions: 28_901, Bytes: 180_100_000, Remaining: 12_311, Members: 2, Elapsed: 3.4, Left: 1}
 	return n
 }
 
-// Large is one of a hundred, with two hundred applications.
+// Large is one of a hundred, with two hundred applications, and names as long as names may be.
 func Large(now time.Time) *Node {
 	n := Healthy(now)
 	n.busy(now, 1_204_311, 24_310)
@@ -169,14 +170,29 @@ func Large(now time.Time) *Node {
 	n.M.Members[0].Self = true
 	n.S.Node, n.M.Node, n.A.Node = n.M.Members[0].Name, n.M.Members[0].Name, n.M.Members[0].Name
 	n.M.Members[41].State = "failed"
-	n.M.Members[41].Said = nil
-	n.M.Members[70].State = "suspect"
-	n.M.Members[88].State = "draining"
-	n.M.Members[88].Said.Remaining = 8_112
+	n.M.Members[41].Said, n.M.Members[41].Since = nil, now.Add(-4*time.Minute)
+	n.M.Members[8].Name = strings.Repeat("verylongname", 5) + ".net"
+	n.M.Members[70].State, n.M.Members[70].Since = "suspect", now.Add(-2*time.Second)
+	n.M.Members[88].State, n.M.Members[88].Since, n.M.Members[88].Said.Remaining = "draining", now.Add(-9*time.Second), 8_112
 	n.M.Members[12].Said.Unreachable = []string{n.M.Members[60].Name}
 	n.S.Cluster.Members = 99
-	n.A.Applications = applications(200, 1_204_311)
+	n.A.Applications, n.A.Counted = applications(200, 1_204_311), now.Add(-23*time.Second)
+	n.A.Applications[3].Path = "/LM/W3SVC/1/ROOT/" + strings.Repeat("averylongfoldername", 8)
 	n.S.Applications = 200
+	n.S.Findings = []api.Finding{
+		{
+			Kind: "member-failed", Severity: api.Trouble, Since: now.Add(-4 * time.Minute),
+			Title:    "frontend-web-042.example.net does not answer any more: the sessions it held are out of reach",
+			Evidence: []string{"frontend-web-042.example.net has not answered since " + now.Add(-4*time.Minute).Format("15:04:05")},
+			Remedy:   []string{"See whether frontend-web-042.example.net's machine is up and statemesh runs there; start it."},
+		},
+		{
+			Kind: "unreachable", Severity: api.Trouble, Since: now.Add(-time.Minute),
+			Title:    "frontend-web-013.example.net cannot reach frontend-web-061.example.net's transfer port: users whose sessions are on the other side get error pages",
+			Evidence: []string{"frontend-web-013.example.net cannot connect to frontend-web-061.example.net at 10.0.0.65:42426: i/o timeout"},
+			Remedy:   []string{"Test it from frontend-web-013.example.net: `Test-NetConnection 10.0.0.65 -Port 42426`"},
+		},
+	}
 	return n
 }
 
