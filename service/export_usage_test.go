@@ -19,6 +19,7 @@ const (
 	MaxApps       = maxApps
 	MaxWebServers = maxWebServers
 	SketchSize    = sketchSize
+	MaxAppID      = maxAppID
 )
 
 var (
@@ -54,3 +55,9 @@ func (a *Asker) Ask(key string, exists bool) {
 
 // AskAt does so at a time after the connection was made.
 func (a *Asker) AskAt(k session.Key, exists bool, now time.Duration) { a.a.count(k, exists, now) }
+
+// Hold keeps everybody else from the list of applications until it is called.
+func (u Usage) Hold() (letGo func()) {
+	u.u.mu.Lock()
+	return u.u.mu.Unlock
+}

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"net"
@@ -16,7 +17,7 @@ import (
 )
 
 // Which web applications ask this node, how much, from which web servers, and for which sessions. It is counted as requests are answered, without
-// a lock or a word of memory that all processors write to: a connection is one application's, and remembers which.
+// a lock or a word of memory that all processors write to: a connection is one application's, and remembers for a second which.
 //
 // Web servers name the applications, and may name any. So an application is kept once a session of it is known to exist, since a request for
 // one was answered 200; there are a thousand at most; and what is not of ASP.NET's form, or too much, is counted together.
@@ -63,7 +64,7 @@ type usage struct {
 	next  atomic.Uint32
 	other usedApp // of the zero appID
 
-	mu      sync.RWMutex        // guards the rest; a connection looks once a second
+	mu      sync.RWMutex        // guards the rest; a connection looks once a second, or when it turns to another application
 	apps    map[string]*usedApp // by prefix
 	cleared time.Time           // when room was last looked for
 }
@@ -71,7 +72,6 @@ type usage struct {
 // usedApp is one of them.
 type usedApp struct {
 	id     appID
-	prefix string
 	counts [stripes]stripe
 	ids    atomic.Pointer[sketch] // of those asked for since began
 
@@ -114,8 +114,9 @@ type asker struct {
 	usage  *usage
 	addr   netip.Addr // the web server's; the zero one if there is none
 	stripe uint32
-	app    *usedApp      // asked for last; nil: none, or none that is known
-	until  time.Duration // it need not be told that it is being asked, on the connection's clock
+	prefix []byte        // asked for last
+	app    *usedApp      // that this is; nil: none that is known
+	until  time.Duration // that goes without looking, and without telling the application that it is being asked; on the connection's clock
 }
 
 func (u *usage) asker(remote net.Addr) asker {
@@ -128,28 +129,33 @@ func (u *usage) asker(remote net.Addr) asker {
 
 // count counts a request that was not answered 400. exists says that there is, or was, such a session.
 func (a *asker) count(k session.Key, exists bool, now time.Duration) {
-	app := a.app
-	if app == nil || now >= a.until || app.prefix != string(k.App()) {
-		if app = a.turnTo(k.App(), exists, now); app == nil {
-			return
-		}
+	prefix := k.App()
+	if len(prefix) > maxAppID {
+		prefix = nil // no application's either, and not worth remembering
 	}
-	app.counts[a.stripe].requests.Add(1)
-	app.ids.Load().add(hashID(k.ID()))
+	if now >= a.until || !bytes.Equal(prefix, a.prefix) || a.app == nil && exists {
+		a.turnTo(prefix, exists, now)
+	}
+	if a.app == nil {
+		return
+	}
+	a.app.counts[a.stripe].requests.Add(1)
+	a.app.ids.Load().add(hashID(k.ID()))
 }
 
-// turnTo makes the application with this prefix the asker's; nil if it is not known.
-func (a *asker) turnTo(prefix []byte, exists bool, now time.Duration) *usedApp {
+// turnTo makes the application with this prefix the asker's, if it is known, or a session of it is.
+func (a *asker) turnTo(prefix []byte, exists bool, now time.Duration) {
 	app := a.usage.app(prefix)
 	if app == nil && exists {
 		app = a.usage.add(string(prefix))
 	}
-	if app != nil && (app != a.app || now >= a.until) {
-		app.see(a.addr, time.Now())
+	if app != a.app || now >= a.until {
+		if app != nil {
+			app.see(a.addr, time.Now())
+		}
 		a.until = now + seenEvery
 	}
-	a.app = app
-	return app
+	a.prefix, a.app = append(a.prefix[:0], prefix...), app
 }
 
 func (u *usage) app(prefix []byte) *usedApp {
@@ -173,7 +179,7 @@ func (u *usage) add(prefix string) *usedApp {
 	if len(u.apps) >= maxApps && !u.makeRoomLocked(now) {
 		return &u.other
 	}
-	app := &usedApp{id: id, prefix: prefix, began: now}
+	app := &usedApp{id: id, began: now}
 	app.ids.Store(&sketch{})
 	u.apps[prefix] = app
 	return app

@@ -288,6 +288,63 @@ func TestUsage_NoMoreApplicationsThanItHasRoomFor(t *testing.T) {
 	})
 }
 
+// A connection that asks for one application again and again, whichever it is, allocates nothing and takes no lock of all connections' but once a second.
+func TestUsage_CostsAConnectionNothing(t *testing.T) {
+	u := service.NewUsage()
+	filler := u.Asker(nil)
+	for i := range service.MaxApps {
+		filler.Ask(key(i, "s"), true)
+	}
+	for name, test := range map[string]struct {
+		key    string
+		exists bool
+	}{
+		"known":                      {key(1, "s"), true},
+		"one too many":               {key(service.MaxApps+1, "s"), true},
+		"not known":                  {key(service.MaxApps+1, "s"), false},
+		"not of ASP.NET's form":      {"/some/thing/s", true},
+		"longer than any":            {"/" + strings.Repeat("x", service.MaxAppID) + "/s", true},
+		"longer than any, not known": {"/" + strings.Repeat("x", service.MaxAppID) + "/s", false},
+		"none":                       {"s", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := session.KeyOf([]byte(test.key))
+			w := u.Asker(from("10.0.0.1"))
+			w.AskAt(k, test.exists, 0)
+			defer u.Hold()()
+			asked := make(chan float64, 1)
+			go func() {
+				asked <- testing.AllocsPerRun(100, func() { w.AskAt(k, test.exists, time.Millisecond) })
+			}()
+			select {
+			case got := <-asked:
+				if got != 0 {
+					t.Errorf("%v allocations, want none", got)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("it waits for the list of applications")
+			}
+		})
+	}
+}
+
+// Whoever names another application with each request is seen all the same.
+func TestUsage_OthersAreSeenWhateverTheyName(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		u := service.NewUsage()
+		w := u.Asker(from("10.0.0.1"))
+		for i := range 25 * 60 * 2 {
+			w.Ask(fmt.Sprintf("/%d/s", i), true)
+			time.Sleep(time.Second / 2)
+		}
+		got := u.Snapshot()
+		if len(got) != 1 || time.Since(got[0].LastSeen) > 2*time.Second || len(got[0].WebServers) != 1 {
+			t.Errorf("got %+v, want the others, seen just now", got)
+		}
+	})
+}
+
 // ids are what the node knows of the session ids that were asked for.
 func sketchOf(u service.Usage, n int) []uint64 {
 	for _, a := range u.Snapshot() {
