@@ -416,8 +416,7 @@ func (c *conn) entitled() error {
 
 // refuse makes the answer to a request that makes no sense.
 func (c *conn) refuse(why wire.Refusal) {
-	c.metrics.badRequest(string(why))
-	c.notices.refused.warn("refused a request", "web-server", c.webServer(), "reason", string(why))
+	c.noteRefused(string(why))
 	c.resp = refused()
 	c.make(nil)
 }

@@ -24,9 +24,9 @@ func (c *conn) handle(body *session.Body) (reply session.Reply, err error) {
 	case session.Full:
 		c.noteFull()
 	case session.Busy:
-		c.metrics.shed(c.req.Op)
+		c.noteBusy()
 	case session.BadCookie:
-		c.metrics.badRequest("LockCookie is missing or no number")
+		c.noteRefused("LockCookie is missing or no number")
 	}
 	return reply, nil
 }

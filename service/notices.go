@@ -18,6 +18,7 @@ type notices struct {
 	idle     *notice
 	unread   *notice
 	full     *notice
+	busy     *notice
 	panicked *notice
 }
 
@@ -32,6 +33,7 @@ func newNotices(log hclog.Logger) *notices {
 		idle:     every(time.Minute),
 		unread:   every(10 * time.Second),
 		full:     every(10 * time.Second),
+		busy:     every(10 * time.Second),
 		panicked: every(time.Second),
 	}
 }
@@ -70,6 +72,27 @@ func (h *handler) noteFull() {
 		stats := h.store.Stats()
 		n.put(hclog.Warn, "refused a session: no memory for it", []any{"used", stats.UsedBytes, "max", stats.MaxMemory}, held)
 	}
+}
+
+// noteRefused counts a request that makes no sense, and tells the operator why.
+func (c *conn) noteRefused(why string) {
+	c.metrics.badRequest(why)
+	c.notices.refused.warn("refused a request", "web-server", c.webServer(), "reason", why)
+}
+
+// noteBusy counts a request that was not started, and tells the operator whose session that was for.
+func (c *conn) noteBusy() {
+	c.metrics.shed(c.req.Op)
+	n := c.notices.busy
+	held, ok := n.due(time.Now())
+	if !ok {
+		return
+	}
+	why := "too many requests wait for its session, or it has waited too long"
+	if c.mesh != nil {
+		why += ", or not every node said whether it has that"
+	}
+	n.put(hclog.Warn, "did not start a request: "+why, []any{"web-server", c.webServer(), "op", c.req.Op.String(), "session", c.key.Redacted()}, held)
 }
 
 // due tells whether a line may be written now, and how many were not since the last one.
