@@ -110,6 +110,7 @@ const (
 var (
 	errUnready  = errors.New("nothing more has arrived")                  // to be called again when something has
 	errMustWait = errors.New("the request has to wait for somebody else") // to be called again by a goroutine, which may
+	errTired    = errors.New("it is others' turn")                        // to be called again when they have had it
 )
 
 // The states of a connection that a goroutine serves. Stop may end one that is idle, and nothing else; whoever changes the state first wins.
@@ -183,6 +184,9 @@ func (c *conn) serveRequests() (err error) {
 		}
 		if c.loops != nil && c.r == c.w {
 			return nil
+		}
+		if s, ok := c.nc.(interface{ isTired() bool }); ok && s.isTired() { // a loop's
+			return errTired
 		}
 	}
 }

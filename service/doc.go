@@ -32,7 +32,8 @@
 // On Linux a few event loops serve all connections (loop_linux.go): that takes a third fewer system calls than a goroutine for each, and
 // no switch between goroutines. On other systems, on connections that are not TCP and if Options.GoroutinePerConn says so, each has a
 // goroutine. Both call serveRequest. What differs is the socket and the store's operations that a connection has been given: a
-// goroutine's wait, a loop's return errUnready or errMustWait instead, and serveRequest, called again, goes on from where it was.
+// goroutine's wait, a loop's return errUnready or errMustWait instead, and serveRequest, called again, goes on from where it was. Nor may one
+// web server keep a loop to itself: after some bytes and system calls it is others' turn.
 //
 //	accepted ──► in a loop ◄──────────────────────────────── take: the request has been answered, nothing else has come
 //	               │  ▲                                        │

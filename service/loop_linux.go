@@ -40,6 +40,7 @@ type loop struct {
 	poller *poller
 	open   map[int32]*loopConn // by descriptor
 	timed  bool                // some of them have a time limit
+	tired  []*loopConn         // that have had their turn, and have more requests in their buffers
 
 	mu       sync.Mutex // guards the rest
 	incoming []*loopConn
@@ -154,8 +155,7 @@ func (l *loop) run() {
 			} else if s != nil {
 				// It may be another than the event's, one that has come since and was given the number of one that has ended.
 				// Then there is nothing to read, and no harm done.
-				s.readable, s.turn = true, turnBytes
-				l.serve(s)
+				l.serveAnew(s)
 			}
 		}
 		if due {
@@ -184,11 +184,11 @@ func (l *loop) admit() (ended bool) {
 	for _, f := range answers {
 		l.resume(f.conn, f.answer)
 	}
+	l.serveTired()
 	if endIdle {
 		for _, s := range l.open {
 			if s.conn.phase == awaited {
-				s.readable, s.turn = true, turnBytes
-				l.serve(s) // to look once more
+				l.serveAnew(s) // to look once more
 			}
 		}
 	}
@@ -222,7 +222,6 @@ func (l *loop) resume(s *loopConn, a cluster.Answer) {
 		return
 	}
 	s.conn.found = a
-	s.readable, s.turn = true, turnBytes
 	if s.ignored {
 		s.ignored = false
 		if err := l.poller.add(s.fd); err != nil {
@@ -230,6 +229,24 @@ func (l *loop) resume(s *loopConn, a cluster.Answer) {
 			return
 		}
 	}
+	l.serveAnew(s)
+}
+
+// serveTired lets those have another turn who have had one, now that everybody else has.
+func (l *loop) serveTired() {
+	tired := l.tired
+	l.tired = nil
+	for _, s := range tired {
+		s.tired = false
+		if s.fd != closedFD && s.conn.phase == answered { // else it has ended, has left, or has been served meanwhile
+			l.serveAnew(s)
+		}
+	}
+}
+
+// serveAnew gives a connection a turn.
+func (l *loop) serveAnew(s *loopConn) {
+	s.readable, s.turn = true, turnBytes
 	l.serve(s)
 }
 
@@ -243,6 +260,12 @@ func (l *loop) serve(s *loopConn) {
 	case err == nil, err == errUnready:
 		l.timed = l.timed || s.conn.clock.by > 0
 	case err == errFetching:
+	case err == errTired:
+		if !s.tired {
+			s.tired = true
+			l.tired = append(l.tired, s)
+			l.poller.wake()
+		}
 	case err == errMustWait:
 		l.leave(s, nil)
 	case s.conn.mayHaveUnread(err): // to linger is to wait
@@ -359,6 +382,7 @@ type loopConn struct {
 	fd       int32
 	readable bool // something has come that may not have been read yet
 	ignored  bool // the poller does not say any more that something has come
+	tired    bool // it is one of loop.tired
 	turn     int  // bytes that may yet be read and written before others are served
 	iov      [2]unix.Iovec
 }
@@ -367,9 +391,14 @@ const (
 	// closedFD is no descriptor.
 	closedFD = -1
 	// turnBytes are read and written for one web server before it is others' turn: it must not have the loop to itself by sending
-	// without a pause, or by asking for a large session and reading it fast. It takes about 0.2 ms.
+	// without a pause, or by asking for a large session and reading it fast. It takes less than a millisecond.
 	turnBytes = 1 << 20
+	// callBytes is what a system call is worth: most of a small request is that.
+	callBytes = 16 << 10
 )
+
+// isTired tells whether others are to be served before another request of this web server is.
+func (s *loopConn) isTired() bool { return s.turn <= 0 }
 
 // Read reads what has come. It does not ask the kernel again once it got less than it asked for: should more have come meanwhile, the
 // loop will be told.
@@ -381,7 +410,7 @@ func (s *loopConn) Read(p []byte) (int, error) {
 		return 0, errUnready
 	}
 	n, err := sysRead(s.fd, p)
-	s.turn -= n
+	s.turn -= n + callBytes
 	s.readable = n == len(p) && s.turn > 0
 	switch {
 	case err == unix.EAGAIN:
@@ -394,9 +423,9 @@ func (s *loopConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Write writes what fits into the socket's buffer. To wait for room is for a goroutine.
+// Write writes what fits into the socket's buffer. To wait for room, or for another turn in the middle of a large answer, is for a goroutine.
 func (s *loopConn) Write(p []byte) (int, error) {
-	if s.turn <= 0 {
+	if s.turn <= 0 && len(p) > callBytes {
 		return 0, errMustWait
 	}
 	n, err := sysWrite(s.fd, p)
@@ -405,7 +434,7 @@ func (s *loopConn) Write(p []byte) (int, error) {
 
 // writeBoth writes two slices with one system call.
 func (s *loopConn) writeBoth(a, b []byte) (int, error) {
-	if s.turn <= 0 {
+	if s.turn <= 0 && len(a)+len(b) > callBytes {
 		return 0, errMustWait
 	}
 	s.iov[0].Base, s.iov[1].Base = &a[0], &b[0]
@@ -417,7 +446,7 @@ func (s *loopConn) writeBoth(a, b []byte) (int, error) {
 }
 
 func (s *loopConn) wrote(n, of int, err unix.Errno) (int, error) {
-	s.turn -= n
+	s.turn -= n + callBytes
 	switch {
 	case err == unix.EAGAIN, err == 0 && n < of:
 		return n, errMustWait

@@ -131,6 +131,41 @@ func TestLoop_Pipelined(t *testing.T) {
 	}
 }
 
+// Requests that have all come at once are not all one turn: others in the same loop are not kept until the last has been answered.
+func TestLoop_PipelinedTakesTurns(t *testing.T) {
+	n := newNode(t, traceLog)
+	n.log.waitAt, n.log.goOn = "op=reset-timeout", make(chan struct{})
+	if err := n.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	greedy := n.dial(t)
+	for range runtime.GOMAXPROCS(0) - 1 { // in the other loops: connections are dealt out in turn
+		n.dial(t)
+	}
+	other := n.dial(t)
+	for _, w := range []*webServer{greedy, other} {
+		w.want(404, get("none"))
+	}
+
+	greedy.send(head("none")) // the loop waits in the log
+	waitFor(t, func() bool { return running("service.(*loop).serve(") == 1 })
+	const requests = 500
+	greedy.send(strings.Repeat(get("none"), requests))
+	other.send(acquire("none"))
+	before := strings.Count(n.log.String(), "op=get ")
+	close(n.log.goOn)
+	for range 1 + requests {
+		if a := greedy.receive(); a.status != "404 Not Found" {
+			t.Fatalf("answer is %q", a.raw)
+		}
+	}
+	other.receive()
+	first, _, _ := strings.Cut(n.log.String(), "op=get-exclusive")
+	if got := strings.Count(first, "op=get ") - before; got > requests/4 {
+		t.Errorf("%d of %d pipelined requests were answered before another web server's one", got, requests)
+	}
+}
+
 // A body in pieces, of every way to end up in the buffer or not.
 func TestLoop_BodyInPieces(t *testing.T) {
 	t.Parallel()
