@@ -33,7 +33,10 @@ type connections struct {
 
 // newConnections is for max connections at most; 0 is as many as the system allows.
 func newConnections(h *handler, max int) *connections {
-	if allowed := connectionsAllowed(); max == 0 || max > allowed {
+	if allowed := connectionsAllowed(); max == 0 {
+		max = allowed
+	} else if max > allowed {
+		h.log.Warn("max_connections is more than this process may have: raise the system's limit of open files (ulimit -n)", "max", max, "allowed", allowed)
 		max = allowed
 	}
 	return &connections{handler: h, max: max, open: map[*conn]struct{}{}, empty: make(chan struct{})}

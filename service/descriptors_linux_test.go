@@ -36,5 +36,8 @@ func TestMaxConnections_LeavesSomeDescriptors(t *testing.T) {
 		if got := n.MaxConnections(); got != test.want {
 			t.Errorf("of %d descriptors, with the setting %d: %d connections, want %d", test.limit, test.setting, got, test.want)
 		}
+		if got := n.log.has("max_connections is more than this process may have"); got != (test.setting > test.want) {
+			t.Errorf("of %d descriptors, with the setting %d: warned: %v", test.limit, test.setting, got)
+		}
 	}
 }
