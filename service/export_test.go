@@ -18,6 +18,9 @@ func (s *Service) StatusHandler() http.Handler { return s.statusHandler() }
 // MaxConnections is how many web servers may be connected.
 func (s *Service) MaxConnections() int { return s.conns.max }
 
+// AddrFile is where the addresses are to be written.
+func (s *Service) AddrFile() string { return s.o.AddrFile }
+
 // Accept runs the accept loop on l until the returned function is called.
 func (s *Service) Accept(l net.Listener) (stop func()) {
 	loop := newAcceptLoop(l, s.conns)

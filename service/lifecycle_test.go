@@ -85,6 +85,32 @@ func TestStart_TellsItsAddresses(t *testing.T) {
 	}
 }
 
+// Whoever starts a node again and waits for the file must not be told where the last one was.
+func TestStart_RemovesWhatTheLastRunLeft(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "addrs.json")
+	if err := os.WriteFile(file, []byte(`{"state":"127.0.0.1:1"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := startNode(t)
+	n := newNode(t, func(o *service.Options) { o.StateAddr, o.AddrFile = other.Addrs().State, file })
+	if err := n.Start(t.Context()); err == nil {
+		t.Fatal("two nodes listen on one port")
+	}
+	if text, err := os.ReadFile(file); err == nil {
+		t.Errorf("a node that did not start left %s", text)
+	}
+	// A folder is not what is meant.
+	n = newNode(t, func(o *service.Options) { o.AddrFile = t.TempDir() })
+	if err := n.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "write addresses to "+n.AddrFile()+": ") {
+		t.Errorf("Start: %v", err)
+	}
+	if _, err := os.Stat(n.AddrFile()); err != nil {
+		t.Errorf("the folder has gone: %v", err)
+	}
+}
+
 func TestStart_FailedStartLeavesNothing(t *testing.T) {
 	t.Parallel()
 	free := func() string {
@@ -103,7 +129,7 @@ func TestStart_FailedStartLeavesNothing(t *testing.T) {
 	}{
 		{"state port taken", func(o *service.Options) { o.StateAddr = other.Addrs().State }, "listen on " + other.Addrs().State + ": "},
 		{"status port taken", func(o *service.Options) { o.StatusAddr = other.Addrs().Status }, "listen on " + other.Addrs().Status + ": "},
-		{"address file", func(o *service.Options) { o.AddrFile = filepath.Join(t.TempDir(), "no", "such", "folder") }, "write addresses"},
+		{"address file", func(o *service.Options) { o.AddrFile = filepath.Join(t.TempDir(), "no", "such", "folder") }, "write addresses to "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var opts service.Options

@@ -128,6 +128,9 @@ func (s *Service) Start(ctx context.Context) error {
 // first and find everything else in place until their last request has been answered. Ports that may be taken come before the cluster,
 // which nobody should see come and go.
 func (s *Service) startLocked(ctx context.Context) error {
+	if err := s.removeAddrFile(); err != nil {
+		return err
+	}
 	s.startExpiry()
 	status, err := listen(ctx, s.o.StatusAddr)
 	if err != nil {
@@ -231,6 +234,17 @@ func (s *Service) startAccepting(l net.Listener) {
 	})
 }
 
+// removeAddrFile removes what another run has left: whoever waits for the addresses is not to find that one's.
+func (s *Service) removeAddrFile() error {
+	if info, err := os.Lstat(s.o.AddrFile); err != nil || !info.Mode().IsRegular() {
+		return nil // what else is wrong with it, writeAddrFile says
+	}
+	if err := os.Remove(s.o.AddrFile); err != nil {
+		return fmt.Errorf("replace the addresses in %s: %w", s.o.AddrFile, cause(err))
+	}
+	return nil
+}
+
 // writeAddrFile tells scripts the addresses. It writes beside the file and renames, so that nobody reads half of it.
 func (s *Service) writeAddrFile() error {
 	if s.o.AddrFile == "" {
@@ -241,14 +255,26 @@ func (s *Service) writeAddrFile() error {
 		return fmt.Errorf("write addresses: %w", err)
 	}
 	written := s.o.AddrFile + ".new"
-	if err := os.WriteFile(written, append(line, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write addresses: %w", err)
+	if err = os.WriteFile(written, append(line, '\n'), 0o644); err == nil {
+		if err = os.Rename(written, s.o.AddrFile); err != nil {
+			os.Remove(written)
+		}
 	}
-	if err := os.Rename(written, s.o.AddrFile); err != nil {
-		os.Remove(written)
-		return fmt.Errorf("write addresses: %w", err)
+	if err != nil {
+		return fmt.Errorf("write addresses to %s: %w", s.o.AddrFile, cause(err))
 	}
 	return nil
+}
+
+// cause is a file's error without its name, which the operator does not know if it was made here.
+func cause(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
 }
 
 // Addrs are the addresses that the node listens on. Valid after Start.
