@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -187,6 +188,64 @@ func TestOptions_CarryEverySetting(t *testing.T) {
 	}
 	if got.Version == "" || got.StopTimeout >= stopWithin {
 		t.Errorf("version %q, stop timeout %v", got.Version, got.StopTimeout)
+	}
+}
+
+// A setting that is not passed on is accepted and does nothing. The settings are the fields of Config: a test of package config says so.
+func TestOptions_LeaveNoSettingOut(t *testing.T) {
+	t.Parallel()
+	elsewhere := map[string]bool{
+		"Log.Level": true, "Log.Format": true, // the logger's
+		"Cluster.Backups": true, // 0 is all there is
+	}
+	passedOn := func(change func(*config.Config)) service.Options {
+		c := config.Default()
+		c.Cluster.KeyFile = "cluster.key"
+		change(c)
+		return options(c, 1<<30, "", nil)
+	}
+	unchanged := passedOn(func(*config.Config) {})
+	fields := 0
+	eachField(reflect.TypeFor[config.Config](), "", nil, func(name string, index []int) {
+		fields++
+		got := passedOn(func(c *config.Config) { change(t, reflect.ValueOf(c).Elem().FieldByIndex(index)) })
+		if same := reflect.DeepEqual(got, unchanged); same != elsewhere[name] {
+			t.Errorf("%s: that it changes nothing is %v, want %v", name, same, elsewhere[name])
+		}
+	})
+	if want := len(config.Default().Settings()); fields != want {
+		t.Errorf("%d fields for %d settings", fields, want)
+	}
+}
+
+// eachField calls do for what can be set in a Config.
+func eachField(in reflect.Type, path string, index []int, do func(name string, index []int)) {
+	for i := range in.NumField() {
+		f := in.Field(i)
+		at := append(slices.Clone(index), i)
+		if f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[config.Memory]() {
+			eachField(f.Type, path+f.Name+".", at, do)
+		} else {
+			do(path+f.Name, at)
+		}
+	}
+}
+
+// change gives a field another value.
+func change(t *testing.T, field reflect.Value) {
+	switch field.Kind() {
+	case reflect.String:
+		field.SetString("another")
+	case reflect.Bool:
+		field.SetBool(!field.Bool())
+	case reflect.Int, reflect.Int64:
+		field.SetInt(field.Int() + 1)
+	case reflect.Slice:
+		field.Set(reflect.Append(field, reflect.ValueOf("another")))
+	case reflect.Struct:
+		field.Set(reflect.ValueOf(config.Memory{Percent: 50}))
+	default:
+		t.Fatalf("a field that is a %v", field.Kind())
 	}
 }
 
