@@ -3,16 +3,16 @@ package bench
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"runtime"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
+
+	"statemesh/cmd/internal/fakestate"
 )
 
 // TestMain lets the test binary be the program that the bench starts again as floor and as server.
@@ -73,9 +73,8 @@ type fakeSession struct {
 }
 
 type fakeRequest struct {
-	op, key, body string
-	cookie        int    // -1: none
-	node          string // that was asked
+	fakestate.Request
+	node string // that was asked
 }
 
 func newFake() *fake {
@@ -133,12 +132,11 @@ func (f *fake) serve(nc net.Conn) {
 	}()
 	in := bufio.NewReader(nc)
 	for {
-		r, err := readFakeRequest(in)
+		r, err := fakestate.ReadRequest(in)
 		if err != nil {
 			return
 		}
-		r.node = nc.LocalAddr().String()
-		answer, err := f.answer(r)
+		answer, err := f.answer(&fakeRequest{r, nc.LocalAddr().String()})
 		if f.pieces {
 			io.WriteString(nc, answer[:len(answer)/2])
 			runtime.Gosched()
@@ -148,41 +146,6 @@ func (f *fake) serve(nc net.Conn) {
 			return
 		}
 	}
-}
-
-func readFakeRequest(in *bufio.Reader) (*fakeRequest, error) {
-	line, err := in.ReadString('\n')
-	if err != nil {
-		return nil, err
-	}
-	parts := strings.Split(strings.TrimSuffix(line, "\r\n"), " ")
-	if len(parts) != 3 || parts[2] != "HTTP/1.1" {
-		return nil, errors.New("bad request line")
-	}
-	r := &fakeRequest{op: parts[0], key: parts[1], cookie: -1}
-	length := 0
-	for {
-		line, err := in.ReadString('\n')
-		if err != nil {
-			return nil, err
-		}
-		name, value, found := strings.Cut(strings.TrimSuffix(line, "\r\n"), ":")
-		if !found {
-			break
-		}
-		switch name {
-		case "Exclusive":
-			r.op = strings.TrimSpace(value)
-		case "LockCookie":
-			r.cookie, _ = strconv.Atoi(value)
-		case "Content-Length":
-			length, _ = strconv.Atoi(value)
-		}
-	}
-	body := make([]byte, length)
-	_, err = io.ReadFull(in, body)
-	r.body = string(body)
-	return r, err
 }
 
 func (f *fake) answer(r *fakeRequest) (string, error) {
@@ -202,35 +165,31 @@ func (f *fake) answer(r *fakeRequest) (string, error) {
 }
 
 func (f *fake) respond(r *fakeRequest) string {
-	s := f.sessions[r.key]
+	s := f.sessions[r.Key]
 	switch {
-	case s == nil && r.op == "PUT":
-		f.sessions[r.key] = &fakeSession{body: r.body, cookie: 1}
-		return fakeAnswer("200 OK", "", "")
+	case s == nil && r.Op == "PUT":
+		f.sessions[r.Key] = &fakeSession{body: r.Body, cookie: 1}
+		return fakestate.Done()
 	case s == nil:
-		return fakeAnswer("404 Not Found", "", "")
-	case s.locked && r.op != "HEAD" && (r.op == "GET" || r.op == "acquire" || r.cookie != s.cookie):
-		return fakeAnswer("423 Locked", fmt.Sprintf("LockDate: 1\r\nLockAge: 0\r\nLockCookie: %d\r\n", s.cookie), "")
+		return fakestate.NotFound()
+	case s.locked && r.Op != "HEAD" && (r.Op == "GET" || r.Op == "acquire" || r.Cookie != s.cookie):
+		return fakestate.Locked(s.cookie)
 	}
-	switch r.op {
+	switch r.Op {
 	case "GET":
-		return fakeAnswer("200 OK", "Timeout: 20\r\n", s.body)
+		return fakestate.Read(s.body)
 	case "acquire":
 		s.locked = true
 		s.cookie++
-		return fakeAnswer("200 OK", fmt.Sprintf("LockCookie: %d\r\nTimeout: 20\r\n", s.cookie), s.body)
+		return fakestate.Acquired(s.cookie, s.body)
 	case "release":
 		s.locked = false
 	case "PUT":
-		s.locked, s.before, s.body = false, s.body, r.body
+		s.locked, s.before, s.body = false, s.body, r.Body
 	case "DELETE":
-		delete(f.sessions, r.key)
+		delete(f.sessions, r.Key)
 	}
-	return fakeAnswer("200 OK", "", "")
-}
-
-func fakeAnswer(status, headers, body string) string {
-	return fmt.Sprintf("%s\r\nX-AspNet-Version: 4.0.30319\r\n%sCache-Control: private\r\nContent-Length: %d\r\n\r\n%s", status, headers, len(body), body)
+	return fakestate.Done()
 }
 
 // count is the number of sessions held.

@@ -1,21 +1,7 @@
-// Package bench plays a web farm against a state service, any that speaks the protocol, and judges its answers and its speed.
-//
-// A [Farm] is a number of connections, each with sessions of its own, for which it asks as pages do:
-//
-//	Fill     every session is stored once                                  fill.go
-//	Run      pages, one at a time on a connection, each answer checked     page.go, pair.go, conn.go
-//	Empty    every session is removed
-//
-// Nothing of what the server is built from is used here, so that the two cannot be wrong in the same way. The farm shares the
-// machine with the server it measures: a request is put together in place, sent in one write, and its answer checked where it was
-// read, without allocating.
-//
-// [Main] is the command: one run against one service, or rounds that alternate between the service and the floor (floor.go), a
-// server that does nothing but read requests and write canned answers, and so shows what the machine can do at all (compare.go).
-// What it starts runs in child processes (child.go), each side held to a core of its own (pin_linux.go).
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,6 +28,8 @@ const (
 	answerTimeout = 10 * time.Second
 	dialTimeout   = 5 * time.Second
 	redialPause   = 100 * time.Millisecond
+	// defaultApp is the application id of IIS's default site.
+	defaultApp = "/LM/W3SVC/1/ROOT"
 	// pollPause is how long a page waits that meets another's lock. (ASP.NET waits 500 ms, which would leave the service idle.)
 	pollPause = time.Millisecond
 	// aspnetPollPause is what ASP.NET waits, for the second of a pair of requests, which is about what its user notices.
@@ -68,19 +56,12 @@ type FarmOptions struct {
 	canned bool
 }
 
+// validate puts the defaults in and names what cannot be as it is, by the flags of statemesh bench.
 func (o *FarmOptions) validate() error {
-	if o.Minutes == 0 {
-		o.Minutes = 20
-	}
-	if o.App == "" {
-		o.App = "/LM/W3SVC/1/ROOT"
-	}
-	if o.Depth == 0 {
-		o.Depth = 1
-	}
-	if o.Spread == "" {
-		o.Spread = Sticky
-	}
+	o.Minutes = cmp.Or(o.Minutes, 20)
+	o.App = cmp.Or(o.App, defaultApp)
+	o.Depth = cmp.Or(o.Depth, 1)
+	o.Spread = cmp.Or(o.Spread, Sticky)
 	switch {
 	case len(o.Addrs) == 0:
 		return usagef("no address")

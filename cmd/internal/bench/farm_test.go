@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"statemesh/cmd/internal/fakestate"
 )
 
 // filled is a farm whose sessions the service has.
@@ -131,10 +133,10 @@ func TestFarm_FindsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	type spoil func(f *fake, s *fakeSession, answer string) string
 	status := func(line string) spoil {
-		return func(*fake, *fakeSession, string) string { return fakeAnswer(line, "", "") }
+		return func(*fake, *fakeSession, string) string { return fakestate.Answer(line, "", "") }
 	}
 	withBody := func(s *fakeSession, body string) string {
-		return fakeAnswer("200 OK", fmt.Sprintf("LockCookie: %d\r\n", s.cookie), body)
+		return fakestate.Answer("200 OK", fmt.Sprintf("LockCookie: %d\r\n", s.cookie), body)
 	}
 	tests := []struct {
 		name  string
@@ -171,7 +173,7 @@ func TestFarm_FindsWhatIsWrong(t *testing.T) {
 		}, false},
 		{"session lost", notFound, "acquire", func(f *fake, s *fakeSession, _ string) string {
 			maps.DeleteFunc(f.sessions, func(_ string, other *fakeSession) bool { return other == s })
-			return fakeAnswer("404 Not Found", "", "")
+			return fakestate.NotFound()
 		}, false},
 		{"locked though free", locked, "acquire", status("423 Locked"), false},
 		{"Get refused", refused, "acquire", status("400 Bad Request"), false},
@@ -183,7 +185,7 @@ func TestFarm_FindsWhatIsWrong(t *testing.T) {
 			return withBody(s, s.body)
 		}, false},
 		{"no cookie", badCookie, "acquire", func(_ *fake, s *fakeSession, _ string) string {
-			return fakeAnswer("200 OK", "", s.body)
+			return fakestate.Answer("200 OK", "", s.body)
 		}, false},
 		{"no version", noVersion, "PUT", func(*fake, *fakeSession, string) string {
 			return "200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -205,16 +207,16 @@ func TestFarm_FindsWhatIsWrong(t *testing.T) {
 			left := 10
 			service.mu.Lock()
 			service.spoil = func(f *fake, r *fakeRequest, answer string) (string, error) {
-				if r.op != tt.op {
+				if r.Op != tt.op {
 					return answer, nil
 				}
 				if left--; left != 0 {
 					return answer, nil
 				}
 				if tt.close {
-					return tt.spoil(f, f.sessions[r.key], answer), errors.New("close")
+					return tt.spoil(f, f.sessions[r.Key], answer), errors.New("close")
 				}
-				return tt.spoil(f, f.sessions[r.key], answer), nil
+				return tt.spoil(f, f.sessions[r.Key], answer), nil
 			}
 			service.mu.Unlock()
 			r := service.run(t, farm, 400)
@@ -279,7 +281,7 @@ func TestFill_StopsAtTheFirstWrongAnswer(t *testing.T) {
 	t.Parallel()
 	service := startFake(t)
 	service.spoil = func(*fake, *fakeRequest, string) (string, error) {
-		return fakeAnswer("400 Bad Request", "", ""), nil
+		return fakestate.Answer("400 Bad Request", "", ""), nil
 	}
 	farm, err := NewFarm(FarmOptions{Addrs: []string{service.addr}, Conns: 1, Sessions: 10, Size: Size{16, 16}})
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"statemesh/cmd/internal/fakestate"
 )
 
 func testOptions(t *testing.T, out *bytes.Buffer) Options {
@@ -49,8 +51,8 @@ func TestMain_WrongAnswersAreAnError(t *testing.T) {
 	t.Parallel()
 	service := startFake(t)
 	service.spoil = func(_ *fake, r *fakeRequest, answer string) (string, error) {
-		if r.op == "acquire" {
-			return fakeAnswer("404 Not Found", "", ""), nil
+		if r.Op == "acquire" {
+			return fakestate.NotFound(), nil
 		}
 		return answer, nil
 	}

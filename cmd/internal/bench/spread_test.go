@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"statemesh/cmd/internal/fakestate"
 )
 
 // visits are the nodes that were asked, by session, in order.
@@ -32,7 +34,7 @@ func (v *visits) watch(f *fake) {
 	f.spoil = func(_ *fake, r *fakeRequest, answer string) (string, error) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		v.by[r.key] = append(v.by[r.key], r.node)
+		v.by[r.Key] = append(v.by[r.Key], r.node)
 		return answer, nil
 	}
 }
@@ -116,7 +118,7 @@ func TestMiss_AnythingButNotFoundIsAFault(t *testing.T) {
 	}
 	service.mu.Lock()
 	service.spoil = func(*fake, *fakeRequest, string) (string, error) {
-		return fakeAnswer("423 Locked", "LockCookie: 0\r\n", ""), nil
+		return fakestate.Answer("423 Locked", "LockCookie: 0\r\n", ""), nil
 	}
 	service.mu.Unlock()
 	if r := service.run(t, farm, 10); r.Faults[faultNames[otherStatus]] < 9 || r.Pages > 0 {
@@ -161,7 +163,7 @@ func TestPair_EndsWithFaults(t *testing.T) {
 		n := 0
 		service.mu.Lock()
 		service.spoil = func(_ *fake, r *fakeRequest, answer string) (string, error) {
-			if r.op == op && !strings.HasPrefix(answer, "423") {
+			if r.Op == op && !strings.HasPrefix(answer, "423") {
 				if n++; n%5 == 0 {
 					return "", errors.New("close")
 				}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 // Verb is what a web server can ask for.
 type Verb uint8
 
+// The verbs, by the names of Microsoft's documents.
 const (
 	Get Verb = iota
 	GetExclusive
@@ -36,7 +38,6 @@ type Request struct {
 type Answer struct {
 	Status int
 	Cookie int32 // the lock's; -1: none
-	Length int
 	// Version of the body, if it is whole and the session's own; Body says what is wrong if it is not.
 	Version uint32
 	Body    error
@@ -65,17 +66,11 @@ type WebServerOptions struct {
 
 // NewWebServer connects.
 func NewWebServer(ctx context.Context, o WebServerOptions) (*WebServer, error) {
-	if o.App == "" {
-		o.App = "/LM/W3SVC/1/ROOT"
-	}
-	if o.Minutes == 0 {
-		o.Minutes = 20
-	}
 	w := &WebServer{
 		link:     link{node: o.Addr, dialer: o.Dial, in: make([]byte, o.Size.Max+4096)},
-		requests: newRequests(o.App, o.Size.Max),
+		requests: newRequests(cmp.Or(o.App, defaultApp), o.Size.Max),
 		size:     o.Size,
-		minutes:  o.Minutes,
+		minutes:  cmp.Or(o.Minutes, 20),
 		seed:     o.Seed,
 	}
 	return w, w.dial(ctx)
@@ -93,7 +88,7 @@ func (w *WebServer) Do(r Request, patience time.Duration) (Answer, error) {
 	if _, err := w.receive(); err != nil {
 		return Answer{}, err
 	}
-	a := Answer{Status: w.answer.status, Cookie: w.answer.cookie, Length: w.answer.length}
+	a := Answer{Status: w.answer.status, Cookie: w.answer.cookie}
 	if !w.answer.version {
 		return a, errMalformed
 	}

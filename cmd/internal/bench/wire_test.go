@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The exchange recorded between a real web server and Microsoft's service (protocol.md, CAP), and those built like it.
+// The exchange recorded between a real web server and Microsoft's service, of which wire/testdata/exchanges has the source, and those built like it.
 func TestRequests_AreAsWebServersSendThem(t *testing.T) {
 	t.Parallel()
 	const target = "%2fLM%2fW3SVC%2f2%2fROOT(oXvpnxcuEWqKAgOETha32JavYZ6eCqrpTN5%2fHxWS854%3d)%2fbpr4mimb2vjnvtn2jc4yp3uo HTTP/1.1\r\nHost: localhost\r\n"

@@ -201,10 +201,7 @@ func (n *Node) Members(ctx context.Context) ([]Member, error) {
 		return nil, fmt.Errorf("members: status %d: %s", status, body)
 	}
 	var answer struct{ Members []Member }
-	if json.Unmarshal(body, &answer) == nil && answer.Members != nil {
-		return answer.Members, nil
-	}
-	err = json.Unmarshal(body, &answer.Members)
+	err = json.Unmarshal(body, &answer)
 	return answer.Members, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"statemesh/cmd/internal/bench"
+	"statemesh/cmd/internal/fakestate"
 )
 
 // crowd is one whose sessions the fake has.
@@ -127,7 +128,7 @@ func TestCrowd_FindsWhatIsWrong(t *testing.T) {
 	body := func(s *fakeSession, body string) string {
 		s.locked = true
 		s.cookie++
-		return say("200 OK", "LockCookie: "+strings.Repeat("9", 1)+"\r\n", body)
+		return fakestate.Answer("200 OK", "LockCookie: 9\r\n", body)
 	}
 	for name, tt := range map[string]struct {
 		want  faultKind
@@ -142,14 +143,14 @@ func TestCrowd_FindsWhatIsWrong(t *testing.T) {
 			if !s.exists {
 				return "", false
 			}
-			return say("404 Not Found", "", ""), true
+			return fakestate.NotFound(), true
 		}},
 		"does not store": {LostUpdate, "PUT", func(s *fakeSession, r *fakeRequest) (string, bool) {
 			if !s.exists {
 				return "", false
 			}
 			s.locked = false
-			return say("200 OK", "", ""), true
+			return fakestate.Done(), true
 		}},
 		"answers with what was before": {LostUpdate, "acquire", func(s *fakeSession, _ *fakeRequest) (string, bool) {
 			if !s.exists || s.locked || s.before == "" || s.before == s.body {
@@ -174,17 +175,17 @@ func TestCrowd_FindsWhatIsWrong(t *testing.T) {
 			return "", false
 		}},
 		"does not unlock": {StuckLock, "PUT", func(s *fakeSession, r *fakeRequest) (string, bool) {
-			if !s.locked || r.cookie != s.cookie {
+			if !s.locked || r.Cookie != s.cookie {
 				return "", false
 			}
-			s.body = r.body
-			return say("200 OK", "", ""), true
+			s.body = r.Body
+			return fakestate.Done(), true
 		}},
 		"503": {OtherStatus, "GET", func(*fakeSession, *fakeRequest) (string, bool) {
-			return say("503 Service Unavailable", "", ""), true
+			return fakestate.Answer("503 Service Unavailable", "", ""), true
 		}},
 		"404 to a write": {OtherStatus, "PUT", func(*fakeSession, *fakeRequest) (string, bool) {
-			return say("404 Not Found", "", ""), true
+			return fakestate.NotFound(), true
 		}},
 		"keeps what was removed": {Resurrected, "GET", func(s *fakeSession, _ *fakeRequest) (string, bool) {
 			if !s.exists && s.removed != "" {
@@ -203,7 +204,7 @@ func TestCrowd_FindsWhatIsWrong(t *testing.T) {
 			f.mu.Lock()
 			n := 0
 			f.wrong = func(s *fakeSession, r *fakeRequest) (string, bool) {
-				if r.op != tt.op {
+				if r.Op != tt.op {
 					return "", false
 				}
 				if n++; n%10 != 0 {

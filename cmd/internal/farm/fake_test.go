@@ -6,10 +6,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"strconv"
-	"strings"
 	"sync"
 	"testing"
+
+	"statemesh/cmd/internal/fakestate"
 )
 
 // fake is a perfect cluster, unless it is told to be wrong: a map behind a mutex, reached through several addresses.
@@ -37,8 +37,8 @@ type fakeSession struct {
 }
 
 type fakeRequest struct {
-	op, key, body, node string
-	cookie, flags       int
+	fakestate.Request
+	node string // that was asked
 }
 
 func startFake(t *testing.T, nodes int) *fake {
@@ -104,12 +104,11 @@ func (f *fake) serve(node string, nc net.Conn) {
 	}()
 	in := bufio.NewReader(nc)
 	for {
-		r, err := readRequest(in)
+		r, err := fakestate.ReadRequest(in)
 		if err != nil {
 			return
 		}
-		r.node = node
-		answer, ok := f.answer(r)
+		answer, ok := f.answer(&fakeRequest{r, node})
 		if !ok {
 			return
 		}
@@ -119,47 +118,13 @@ func (f *fake) serve(node string, nc net.Conn) {
 	}
 }
 
-func readRequest(in *bufio.Reader) (*fakeRequest, error) {
-	line, err := in.ReadString('\n')
-	if err != nil {
-		return nil, err
-	}
-	words := strings.Fields(line)
-	r := &fakeRequest{op: words[0], key: words[1]}
-	length := 0
-	for {
-		line, err := in.ReadString('\n')
-		if err != nil {
-			return nil, err
-		}
-		name, value, found := strings.Cut(strings.TrimSuffix(line, "\r\n"), ":")
-		if !found {
-			break
-		}
-		switch name {
-		case "Exclusive":
-			r.op = strings.TrimSpace(value)
-		case "LockCookie":
-			r.cookie, _ = strconv.Atoi(value)
-		case "ExtraFlags":
-			r.flags, _ = strconv.Atoi(value)
-		case "Content-Length":
-			length, _ = strconv.Atoi(value)
-		}
-	}
-	body := make([]byte, length)
-	_, err = io.ReadFull(in, body)
-	r.body = string(body)
-	return r, err
-}
-
 func (f *fake) answer(r *fakeRequest) (string, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.sessions[r.key]
+	s := f.sessions[r.Key]
 	if s == nil {
 		s = new(fakeSession)
-		f.sessions[r.key] = s
+		f.sessions[r.Key] = s
 	}
 	if f.unreliable > 0 && f.random.IntN(f.unreliable) == 0 {
 		if f.random.IntN(2) == 0 {
@@ -176,37 +141,33 @@ func (f *fake) answer(r *fakeRequest) (string, bool) {
 }
 
 func (f *fake) right(s *fakeSession, r *fakeRequest) string {
-	if s.exists || r.op == "PUT" {
+	if s.exists || r.Op == "PUT" {
 		s.node = r.node
 	}
 	switch {
-	case !s.exists && r.op == "PUT":
-		s.exists, s.body, s.cookie = true, r.body, s.cookie+1
-		return say("200 OK", "", "")
+	case !s.exists && r.Op == "PUT":
+		s.exists, s.body, s.cookie = true, r.Body, s.cookie+1
+		return fakestate.Done()
 	case !s.exists:
-		return say("404 Not Found", "", "")
-	case r.op == "PUT" && r.flags == 1:
-		return say("200 OK", "", "")
-	case s.locked && r.op != "HEAD" && (r.op == "GET" || r.op == "acquire" || r.cookie != s.cookie):
-		return say("423 Locked", fmt.Sprintf("LockDate: 1\r\nLockAge: 0\r\nLockCookie: %d\r\n", s.cookie), "")
+		return fakestate.NotFound()
+	case r.Op == "PUT" && r.Flags == 1:
+		return fakestate.Done()
+	case s.locked && r.Op != "HEAD" && (r.Op == "GET" || r.Op == "acquire" || r.Cookie != s.cookie):
+		return fakestate.Locked(s.cookie)
 	}
-	switch r.op {
+	switch r.Op {
 	case "GET":
-		return say("200 OK", "Timeout: 20\r\n", s.body)
+		return fakestate.Read(s.body)
 	case "acquire":
 		s.locked = true
 		s.cookie++
-		return say("200 OK", fmt.Sprintf("LockCookie: %d\r\nTimeout: 20\r\n", s.cookie), s.body)
+		return fakestate.Acquired(s.cookie, s.body)
 	case "release":
 		s.locked = false
 	case "PUT":
-		s.locked, s.before, s.body = false, s.body, r.body
+		s.locked, s.before, s.body = false, s.body, r.Body
 	case "DELETE":
 		s.exists, s.locked, s.removed = false, false, s.body
 	}
-	return say("200 OK", "", "")
-}
-
-func say(status, headers, body string) string {
-	return fmt.Sprintf("%s\r\nX-AspNet-Version: 4.0.30319\r\n%sCache-Control: private\r\nContent-Length: %d\r\n\r\n%s", status, headers, len(body), body)
+	return fakestate.Done()
 }
