@@ -13,7 +13,7 @@ import (
 	"statemesh/cmd/internal/farm"
 )
 
-// The measurements of clusters: cluster_pages.go, those of single pages; cluster_load.go, those of load; cluster_drain.go, leaving.
+// The measurements of clusters: cluster_meet.go, coming together; cluster_pages.go, single pages; cluster_load.go, load; cluster_drain.go, leaving.
 // All processes share the machine's processors with one another and with the web farm, unless a section says otherwise.
 
 // mesh is a cluster under measurement.

@@ -37,7 +37,7 @@ func drain(ctx context.Context, l *lab) (figures, error) {
 	if err := m.Joined(ctx); err != nil {
 		return nil, err
 	}
-	f := drainFigures{sessions: l.pick(1_000_000, 20_000), rate: 1000}
+	f := &drainFigures{sessions: l.pick(1_000_000, 20_000), rate: 1000}
 	others, err := m.farm(ctx, l, bench.FarmOptions{Conns: 16, Sessions: othersSessions, Rate: f.rate, Depth: 16}, 1, 2)
 	if err != nil {
 		return nil, err
@@ -58,7 +58,14 @@ func drain(ctx context.Context, l *lab) (figures, error) {
 	if f.start, err = bench.ResidentBytes(leaving.PID()); err != nil {
 		return nil, err
 	}
+	if err := f.leave(ctx, l, leaving, others); err != nil {
+		return nil, err
+	}
+	return f, f.lookFor(ctx, l, m)
+}
 
+// leave tells the node to stop, and watches it and the users of the others.
+func (f *drainFigures) leave(ctx context.Context, l *lab, leaving *farm.Node, others *bench.Farm) error {
 	// The others are watched until nothing is left, and no longer: afterwards there is nothing to disturb them.
 	draining, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -67,41 +74,42 @@ func drain(ctx context.Context, l *lab) (figures, error) {
 	wg.Go(func() { f.highest = highest(draining, leaving) })
 	began := time.Now()
 	if err := leaving.Terminate(); err != nil {
-		return nil, err
+		return err
 	}
 	line, err := leaving.Log().Await(ctx, `"@message":"drained `)
 	f.took, f.line = time.Since(began), line.Message
 	cancel()
 	wg.Wait()
 	if err != nil {
-		return nil, fmt.Errorf("%w\n%s", err, leaving.Log())
+		return fmt.Errorf("%w\n%s", err, leaving.Log())
 	}
 	status, err := leaving.Wait(ctx)
 	f.gone = time.Since(began)
 	if err != nil || status != 0 {
-		return nil, fmt.Errorf("the node ended with status %d, %v\n%s", status, err, leaving.Log())
+		return fmt.Errorf("the node ended with status %d, %v\n%s", status, err, leaving.Log())
 	}
-	if err := right(f.during); err != nil {
-		return nil, err
-	}
-	// All must be there, as they were: they are counted, and some are read.
+	return right(f.during)
+}
+
+// lookFor counts the sessions on the other nodes, and reads some: all must be there, as they were.
+func (f *drainFigures) lookFor(ctx context.Context, l *lab, m *mesh) error {
 	for _, n := range m.Nodes[1:] {
 		held, err := (&service{Server: &bench.Server{Status: n.Status}}).metrics(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		f.held += int(held[metricSessions])
 	}
 	f.held -= othersSessions
 	found, err := bench.NewFarm(bench.FarmOptions{Addrs: m.addrs(1, 2), Conns: 64, Sessions: f.sessions, Size: bench.Size{Min: 1024, Max: 1024}, Mix: bench.ReadOnly, Seed: 2})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer found.Close()
 	if err := found.Dial(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	return f, found.Check(ctx, l.progress, 20)
+	return found.Check(ctx, l.progress, 20)
 }
 
 // highest is the most resident memory that the node has until ctx ends.
@@ -130,63 +138,4 @@ func (f drainFigures) section() section {
 		},
 		details: fmt.Sprintf("The node says: `%s`. Its process had ended after %.1f s. p99 of %d pages before, of %d meanwhile.", f.line, f.gone.Seconds(), f.before.Pages, f.during.Pages),
 	}
-}
-
-// meetFigures are times until everybody knows.
-type meetFigures struct {
-	shapes []string
-	meet   []time.Duration
-	crash  []time.Duration
-}
-
-// meet starts nine nodes at once with seed lists of each shape, waits until each sees all, and kills one.
-func meet(ctx context.Context, l *lab) (figures, error) {
-	var f meetFigures
-	for _, shape := range []struct {
-		name string
-		of   farm.Shape
-	}{{"ring", farm.Ring}, {"star", farm.Star}, {"stars of stars", farm.Stars}, {"everyone", farm.Everyone}} {
-		met, crash, err := l.meetIn(ctx, shape.of)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", shape.name, err)
-		}
-		f.shapes, f.meet, f.crash = append(f.shapes, shape.name), append(f.meet, met), append(f.crash, crash)
-	}
-	return f, nil
-}
-
-func (l *lab) meetIn(ctx context.Context, shape farm.Shape) (met, noticed time.Duration, err error) {
-	m, err := l.meshOf(farm.ClusterOptions{Nodes: 9, Shape: shape})
-	if err != nil {
-		return 0, 0, err
-	}
-	defer m.stop()
-	if err := m.Start(ctx); err != nil {
-		return 0, 0, err
-	}
-	began := time.Now()
-	if err := m.Joined(ctx); err != nil {
-		return 0, 0, err
-	}
-	met = time.Since(began)
-	began = time.Now()
-	victim := m.Nodes[4]
-	victim.Kill()
-	if err := m.Joined(ctx); err != nil { // with those that still run
-		return 0, 0, err
-	}
-	return met, time.Since(began), nil
-}
-
-func (f meetFigures) section() section {
-	s := section{
-		how:     "Nine nodes are started at once, with seed lists of each shape, until each of them sees all others and is connected to them; then one is killed,\nuntil each of the others knows.",
-		command: "go run ./cmd/benchreport -only cluster-meet",
-	}
-	for i, name := range f.shapes {
-		s.rows = append(s.rows,
-			row{"full membership after the last start: " + name, "within 3 s", fmt.Sprintf("%.2f s", f.meet[i].Seconds()), f.meet[i] <= 3*time.Second},
-			row{"a crash noticed by all: " + name, "within 4 s", fmt.Sprintf("%.2f s", f.crash[i].Seconds()), f.crash[i] <= 4*time.Second})
-	}
-	return s
 }

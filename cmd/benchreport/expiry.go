@@ -78,41 +78,14 @@ func expiry(ctx context.Context, l *lab) (figures, error) {
 	}
 	low := empty[metricMemory] + (full[metricMemory]-empty[metricMemory])/20
 
-	// run keeps the others going until done says so.
-	run := func(done func(held map[string]float64) bool) (*bench.Result, error) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		var wg sync.WaitGroup
-		var watchErr error
-		wg.Go(func() {
-			defer cancel()
-			for sleep(ctx, askEvery) == nil {
-				held, err := s.metrics(ctx)
-				if err != nil {
-					watchErr = err
-					return
-				}
-				if done(held) {
-					return
-				}
-			}
-		})
-		r := others.Run(ctx, 0, 2*time.Minute, l.progress)
-		cancel()
-		wg.Wait()
-		if watchErr == nil && r.Wrong() > 0 {
-			watchErr = fmt.Errorf("wrong answers: %v %q", r.Faults, r.FirstFaults)
-		}
-		return r, watchErr
-	}
 	const margin = 2 * time.Second
-	if f.before, err = run(func(map[string]float64) bool { return time.Until(firstExpiry) < margin }); err != nil {
+	if f.before, err = l.meanwhile(ctx, s, others, func(map[string]float64) bool { return time.Until(firstExpiry) < margin }); err != nil {
 		return nil, err
 	}
 	if err := sleep(ctx, time.Until(firstExpiry)); err != nil {
 		return nil, err
 	}
-	f.during, err = run(func(held map[string]float64) bool {
+	f.during, err = l.meanwhile(ctx, s, others, func(held map[string]float64) bool {
 		since := time.Since(lastExpiry)
 		if f.gone == 0 && held[metricSessions] <= background {
 			f.gone = max(since, 1)
@@ -123,6 +96,34 @@ func expiry(ctx context.Context, l *lab) (figures, error) {
 		return f.gone != 0 && f.free != 0 || since > time.Minute
 	})
 	return f, err
+}
+
+// meanwhile has the others ask for pages until done says that it is enough, which is shown the service's metrics now and then.
+func (l *lab) meanwhile(ctx context.Context, s *service, others *bench.Farm, done func(held map[string]float64) bool) (*bench.Result, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	var watchErr error
+	wg.Go(func() {
+		defer cancel()
+		for sleep(ctx, askEvery) == nil {
+			held, err := s.metrics(ctx)
+			if err != nil {
+				watchErr = err
+				return
+			}
+			if done(held) {
+				return
+			}
+		}
+	})
+	r := others.Run(ctx, 0, 2*time.Minute, l.progress)
+	cancel()
+	wg.Wait()
+	if watchErr != nil {
+		return r, watchErr
+	}
+	return r, right(r)
 }
 
 func (f expiryFigures) section() section {
