@@ -23,7 +23,9 @@
 //	report.go    what members tell each other of themselves, for operators
 //	bouncing.go  sessions that move to and fro
 //	fresh.go     a node that stood still
-//	leave.go     drain, snapshot, stop
+//	leave.go     drain, stop
+//	snapshot.go  the last node's sessions: written at its end, taken in at the next start
+//	moving.go, stats.go   figures
 //	handoff/            the rules
 //	internal/gossip     who is there (memberlist)
 //	internal/link       connections between members

@@ -21,7 +21,7 @@ func reporting(o *Options, phase func() string) {
 
 func steady() string { return "up" }
 
-// of is what a node has last heard of another; nothing if it has heard nothing.
+// heardOf is what a node has last heard of another; nothing if it has heard nothing.
 func (n *node) heardOf(name string) (r Report) {
 	for id, got := range n.Reports() {
 		if got.Name == name {

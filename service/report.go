@@ -174,7 +174,7 @@ type told struct {
 	omitted int
 }
 
-// told is what the live members have told, by id.
+// allTold is what the live members have told, by id.
 type allTold map[string]*told
 
 // take reads what has come since the last time. What cannot be read, of a member that is much newer or mistaken, is as if it had not been told.

@@ -203,7 +203,7 @@ func (id appID) name() string {
 	return id.Path + " (" + id.Hash[:min(len(id.Hash), shownHash)] + "…)"
 }
 
-// facts are the applications for package findings.
+// applicationFacts are the applications for package findings.
 func applicationFacts(all []*farmApp) []findings.Application {
 	facts := make([]findings.Application, 0, len(all))
 	for _, f := range all {

@@ -345,7 +345,7 @@ func TestUsage_OthersAreSeenWhateverTheyName(t *testing.T) {
 	})
 }
 
-// ids are what the node knows of the session ids that were asked for.
+// sketchOf is what the node knows of the session ids that were asked for.
 func sketchOf(u service.Usage, n int) []uint64 {
 	for _, a := range u.Snapshot() {
 		if a.Path == site(n) {

@@ -10,7 +10,7 @@ import (
 	"statemesh/session"
 )
 
-// The store against a map, in which every rule of ../shared/protocol.md is written down as it stands there.
+// The store against a map, in which every rule of the protocol is written down as plainly as it can be said.
 
 // modelSession is a session of the model.
 type modelSession struct {

@@ -8,7 +8,8 @@ import (
 	"statemesh/session"
 )
 
-// The tables of ../shared/protocol.md, section 3: what each request does to a session in each state. The session is called s.
+// What each request does to a session in each state, as Microsoft's sources have it (doc.go names them). A case's numbers are of the tables that were
+// made of those, so that one that is missing shows. The session is called s.
 
 // given is a state that a session can be in when a request comes; age after it was last touched.
 type given struct {

@@ -12,7 +12,7 @@ func TestBrokenRules_AreCaught(t *testing.T) {
 		profile string
 		seeds   uint64 // within which it must be caught
 	}{
-		// The eight of the issue.
+		// Those that the promises rest on.
 		{"serve-on-push", "heavy", 20},
 		{"forget-before-ack", "calm", 5},
 		{"timeout-is-nowhere", "cuts", 5},

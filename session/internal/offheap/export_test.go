@@ -31,7 +31,7 @@ func (h *Heap) ClassFor(n int) int { return h.classFor(n).size }
 // SlabOf identifies the slab of a slot.
 func (h *Heap) SlabOf(r Ref) any { return h.slabOf(r) }
 
-// Held is the number of bytes in slabs.
+// HeldBytes is the number of bytes in slabs.
 func (h *Heap) HeldBytes() int64 { return h.held.Load() }
 
 // Runs are the numbers of free runs: still committed, and not.
