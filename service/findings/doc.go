@@ -10,7 +10,7 @@
 //	unreachable        a member takes part in gossip, but its transfer port cannot be reached     members.go
 //	split              live members do not see one another                                        members.go
 //	missing-members    there are fewer members than there are to be                               members.go
-//	member-failed      a member does not answer any more, and how many are to be is not said  members.go
+//	member-failed      a member does not answer any more, and how many are to be is not said      members.go
 //	versions           members of different versions                                              members.go
 //	clocks             members' clocks are apart                                                  clocks.go
 //	no-key             what members say to each other is not encrypted                            members.go
