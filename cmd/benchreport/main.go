@@ -115,6 +115,12 @@ func run(ctx context.Context) error {
 		}
 	}
 
+	end, err := keepAwake()
+	if err != nil {
+		l.progress.Note("processors may sleep between requests, which makes the figures of few connections uncertain: %v", err)
+	}
+	defer end()
+
 	var errs []error
 	for _, m := range measurements {
 		if !slices.Contains(chosen, m.name) {

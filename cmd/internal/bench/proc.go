@@ -15,12 +15,12 @@ type cpuMeter struct {
 }
 
 func newCPUMeter(pid int) cpuMeter {
-	return cpuMeter{pid, cpuTime(pid), time.Now()}
+	return cpuMeter{pid, CPUTime(pid), time.Now()}
 }
 
 // busy is the share of one processor that the process has used, or 0 if that is not known.
 func (m cpuMeter) busy() float64 {
-	used, took := cpuTime(m.pid)-m.used, time.Since(m.at)
+	used, took := CPUTime(m.pid)-m.used, time.Since(m.at)
 	if m.used < 0 || used < 0 || took <= 0 {
 		return 0
 	}

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// cpuTime is the processor time a process has used, or -1.
-func cpuTime(pid int) time.Duration {
+// CPUTime is the processor time a process has used, in steps of 10 ms, or -1 if that is not known.
+func CPUTime(pid int) time.Duration {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return -1
