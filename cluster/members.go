@@ -22,7 +22,7 @@ type Member struct {
 	Status   string    `json:"status,omitempty"`
 	Version  string    `json:"version"`
 	Started  time.Time `json:"started"`
-	Since    time.Time `json:"since"` // of State, as far as it is up, left or failed
+	Since    time.Time `json:"since"` // of State, as this node saw it come
 	// Connected: messages can be sent to it, and it answers. RoundTrip is that of the last probe over its transfer connection, 0 if there was none.
 	Connected bool          `json:"connected"`
 	RoundTrip time.Duration `json:"round_trip_ns"`
@@ -44,6 +44,7 @@ type registry struct {
 	live    map[handoff.NodeID]gossip.Member
 	reports map[handoff.NodeID]Report // of live members
 	meta    gossip.Meta               // this node's
+	since   time.Time                 // of the phase in it; zero: of the start
 	events  []Event
 }
 
@@ -130,7 +131,9 @@ func (r *registry) takers() (n int) {
 func (r *registry) setPhase(p gossip.Phase) gossip.Meta {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.meta.Phase = p
+	if r.meta.Phase != p {
+		r.meta.Phase, r.since = p, time.Now()
+	}
 	return r.meta
 }
 
@@ -165,19 +168,20 @@ func (n *Node) Events() []Event {
 func (n *Node) Members() []Member {
 	addrs := n.Addrs()
 	n.members.mu.Lock()
-	meta := n.members.meta
+	phase, since := n.members.meta.Phase, n.members.since
 	n.members.mu.Unlock()
 	all := []Member{{
-		ID: string(n.id), Name: n.o.Name, Self: true, State: meta.Phase.String(), Gossip: addrs.Gossip, Transfer: addrs.Transfer,
-		Status: n.o.Status, Version: n.o.Version, Started: n.started, Since: n.started, Connected: true,
+		ID: string(n.id), Name: n.o.Name, Self: true, State: phase.String(), Gossip: addrs.Gossip, Transfer: addrs.Transfer,
+		Status: n.o.Status, Version: n.o.Version, Started: n.started, Since: cmp.Or(since, n.started), Connected: true,
 	}}
 	if n.o.alone() || addrs == (Addrs{}) {
 		return all
 	}
 	for _, m := range n.gossip.Members() {
+		state, since := stateOf(&m)
 		all = append(all, Member{
-			ID: m.ID, Name: m.Meta.Name, State: stateOf(&m), Gossip: m.Addr.String(), Transfer: m.Transfer().String(),
-			Status: addrOrNone(m), Version: m.Meta.Version, Started: m.Meta.Started, Since: m.Since,
+			ID: m.ID, Name: m.Meta.Name, State: state, Gossip: m.Addr.String(), Transfer: m.Transfer().String(),
+			Status: addrOrNone(m), Version: m.Meta.Version, Started: m.Meta.Started, Since: since,
 		})
 	}
 	for _, p := range n.links.Peers() {
@@ -190,14 +194,15 @@ func (n *Node) Members() []Member {
 	return all
 }
 
-func stateOf(m *gossip.Member) string {
+// stateOf is a member's state, and since when it is in it.
+func stateOf(m *gossip.Member) (state string, since time.Time) {
 	switch {
 	case m.State != gossip.StateAlive:
-		return m.State.String()
-	case m.Suspect:
-		return "suspect"
+		return m.State.String(), m.Since
+	case !m.Suspected.IsZero():
+		return "suspect", m.Suspected
 	}
-	return m.Meta.Phase.String()
+	return m.Meta.Phase.String(), m.Since
 }
 
 func addrOrNone(m gossip.Member) string {

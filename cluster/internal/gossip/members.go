@@ -26,13 +26,13 @@ func (s State) String() string { return [...]string{"alive", "left", "failed"}[s
 
 // Member is another node.
 type Member struct {
-	ID      string
-	Addr    netip.AddrPort // of gossip
-	Meta    Meta
-	State   State
-	Since   time.Time     // of State
-	Suspect bool          // it has not answered this node's last probe
-	RTT     time.Duration // of the last probe that was answered by packet, 0 if there was none
+	ID        string
+	Addr      netip.AddrPort // of gossip
+	Meta      Meta
+	State     State
+	Since     time.Time     // of State and of the phase in Meta, as this node saw it come
+	Suspected time.Time     // since when it has not answered this node's probes; zero: it does
+	RTT       time.Duration // of the last probe that was answered by packet, 0 if there was none
 }
 
 // Transfer is where it takes sessions.
@@ -112,6 +112,8 @@ func (t *table) set(n *memberlist.Node) bool {
 		kind = Joined
 	} else if m.Meta == meta && m.Addr == addr {
 		return false
+	} else if m.Meta.Phase != meta.Phase {
+		m.Since = time.Now()
 	}
 	m.Meta, m.Addr = meta, addr
 	t.enqueueLocked(Event{kind, *m})
@@ -127,7 +129,7 @@ func (t *table) gone(id string) bool {
 		return false
 	}
 	kind := Failed
-	m.State, m.Since, m.Suspect = StateFailed, time.Now(), false
+	m.State, m.Since, m.Suspected = StateFailed, time.Now(), time.Time{}
 	if m.Meta.Phase == Leaving {
 		kind = Left
 		m.State = StateLeft
@@ -213,8 +215,8 @@ func (t *table) all() []Member {
 func (t *table) suspect(id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if m := t.members[id]; m != nil && m.State == StateAlive {
-		m.Suspect = true
+	if m := t.members[id]; m != nil && m.State == StateAlive && m.Suspected.IsZero() {
+		m.Suspected = time.Now()
 	}
 }
 
@@ -222,7 +224,7 @@ func (t *table) answered(id string, rtt time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if m := t.members[id]; m != nil && m.State == StateAlive {
-		m.Suspect, m.RTT = false, rtt
+		m.Suspected, m.RTT = time.Time{}, rtt
 	}
 }
 
