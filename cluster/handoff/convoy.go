@@ -72,7 +72,7 @@ func (m *Machine) goAlone(c *convoy, i int, wait time.Duration) *departure {
 	d := &departure{ticket: p.Transfer, key: p.Key, why: drained, to: c.to, stage: underway, record: p.Record, frozen: c.frozen}
 	d.record.Epoch--
 	if c.timer != nil { // it has been sent
-		d.tries = 1
+		d.tries, d.convoy = 1, c.n
 	}
 	m.departures[d.ticket] = d
 	a.out = d

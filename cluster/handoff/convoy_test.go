@@ -131,6 +131,29 @@ func TestConvoy_Undelivered(t *testing.T) {
 	}
 }
 
+// There was none for long, which is known only when the convoy has been broken up, and its sessions recalled: they need not be, then.
+func TestConvoy_UndeliveredAfterAll(t *testing.T) {
+	s := convoyStage(t, 5)
+	c := s.take("a", "b", handoff.KindConvoy).msg.(handoff.Convoy)
+	s.pass(time.Second, false)
+	if st := s.nodes["a"].m.Stats(); st.Leaving != 5 || st.Aborted != 5 {
+		t.Fatalf("got %+v", st)
+	}
+	s.nodes["a"].do(func(m *handoff.Machine) {
+		m.Undelivered(s.now, handoff.Push{Transfer: c.N})
+		for _, p := range c.Pushes {
+			for range 5 {
+				m.Undelivered(s.now, handoff.Push{Key: p.Key, Transfer: p.Transfer})
+			}
+		}
+	})
+	if st := s.nodes["a"].m.Stats(); st.Leaving != 0 {
+		t.Errorf("got %+v", st)
+	}
+	s.pass(5*time.Second, true)
+	s.drainedTo(5, map[handoff.Key]handoff.Epoch{"k0": 10, "k1": 10, "k2": 10, "k3": 10, "k4": 10})
+}
+
 // A node that stood still takes back what it had sent, as far as the receiver is not to have it.
 func TestConvoy_FencedSender(t *testing.T) {
 	s := convoyStage(t, 5)

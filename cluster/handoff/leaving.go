@@ -19,7 +19,8 @@ type departure struct {
 	tries  int
 	timer  *timer
 
-	undelivered int // of the tries
+	undelivered int    // of the tries
+	convoy      uint64 // with which the first was made; 0: with none
 }
 
 // errand is why a session is to leave.
@@ -207,7 +208,19 @@ func (m *Machine) Undelivered(now time.Duration, p Push) {
 		m.stayAll(c)
 		return
 	}
-	d := m.departures[p.Transfer]
+	if p.Key != "" {
+		m.notDelivered(m.departures[p.Transfer])
+		return
+	}
+	for _, t := range slices.Sorted(maps.Keys(m.departures)) { // the convoy has been broken up
+		if d := m.departures[t]; d.convoy == p.Transfer {
+			m.notDelivered(d)
+		}
+	}
+}
+
+// notDelivered: so it was with one try.
+func (m *Machine) notDelivered(d *departure) {
 	if d == nil || d.stage == queued {
 		return
 	}
