@@ -34,6 +34,7 @@ var profiles = []profile{
 	{name: "crash", clients: 6, length: 40 * time.Second, drop: .05, dup: .05, slow: .05, late: .02, crash: true, churn: true, gap: 8 * time.Second},
 	{name: "churn", clients: 6, length: 40 * time.Second, drop: .05, dup: .05, slow: .05, late: .02, churn: true, gap: 3 * time.Second},
 	{name: "storm", clients: 6, length: 40 * time.Second, drop: .15, dup: .15, slow: .15, late: .10, crash: true, churn: true, cut: true, gap: 1500 * ms},
+	{name: "clocks", clients: 6, length: 40 * time.Second, drop: .05, dup: .05, slow: .05, late: .02, churn: true, gap: 3 * time.Second, skew: time.Hour},
 	{name: "pause", nodes: 5, clients: 6, length: 40 * time.Second, drop: .02, dup: .02, slow: .02, late: .01, pause: true, gap: 6 * time.Second},
 	{name: "split", clients: 6, length: 40 * time.Second, drop: .02, dup: .02, slow: .02, late: .01, split: true, gap: 25 * time.Second, unpromised: true},
 }
