@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -33,15 +34,22 @@ func (d *delegates) NotifyAlive(n *memberlist.Node) error {
 	if n.Name == d.m.o.ID {
 		return nil
 	}
-	meta, _, err := admit(n)
+	own := *d.m.meta.Load()
+	meta, addr, err := admit(n)
 	if err == nil {
-		err = d.m.table.speaks(n.Name, *d.m.meta.Load(), meta)
+		err = d.m.table.speaks(n.Name, own, meta)
 	}
 	if err != nil {
 		d.m.say.inadmissible(strings.ToValidUTF8(n.Name, "?"), n.Address(), err)
+		return err
 	}
-	return err
+	if addr == d.m.self && own.Started.After(meta.Started) || d.m.table.over(n.Name, addr, meta.Started) {
+		return errOver // late news: nothing to speak of
+	}
+	return nil
 }
+
+var errOver = errors.New("that run of it has ended")
 
 // NotifyMerge may refuse to compare notes with a node, and all that it knows: either of the two is not let in.
 func (d *delegates) NotifyMerge(all []*memberlist.Node) error {

@@ -159,7 +159,7 @@ func (m *Membership) Start() error {
 	if err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
-	m.net = newGuard(transport, m.o.Label, m.ring != nil, m.say.refused)
+	m.net = newGuard(transport, m.o.Label, m.ring != nil, m.say.refused, m.table.liveAt)
 	m.net.start()
 	config := m.config(ip)
 	config.MetricLabels, m.uncollect = m.figures.collect()

@@ -28,6 +28,7 @@ type guard struct {
 	label     string
 	encrypted bool
 	stranger  func(from, why string)
+	member    func(from string) bool // a live one is at that address
 
 	packets chan *memberlist.Packet
 	streams chan net.Conn
@@ -48,13 +49,13 @@ const (
 	currentVersion  = 1
 	sealed          = 1 + 12 + 16 // version, nonce, tag
 	maxStream       = 4 << 20     // a member is 300 bytes: room for ten thousand
-	maxStreams      = 256         // incoming, at a time. They last two seconds at most
+	maxStreams      = 256         // at a time; but from members' addresses always some. Incoming ones last two seconds at most
 	maxStreamsPerIP = 32
 )
 
-func newGuard(inner memberlist.NodeAwareTransport, label string, encrypted bool, stranger func(from, why string)) *guard {
+func newGuard(inner memberlist.NodeAwareTransport, label string, encrypted bool, stranger func(from, why string), member func(from string) bool) *guard {
 	return &guard{
-		NodeAwareTransport: inner, label: label, encrypted: encrypted, stranger: stranger,
+		NodeAwareTransport: inner, label: label, encrypted: encrypted, stranger: stranger, member: member,
 		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn), done: make(chan struct{}),
 		conns: map[*guarded]bool{}, from: map[string]int{},
 	}
@@ -213,13 +214,14 @@ func host(a net.Addr) string {
 }
 
 func (g *guard) enroll(c *guarded) bool {
+	member := c.source != "" && g.member(c.source)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
 		return false
 	}
 	if c.source != "" {
-		if g.from[c.source] >= maxStreamsPerIP || len(g.conns) >= maxStreams {
+		if g.from[c.source] >= maxStreamsPerIP || len(g.conns) >= maxStreams && !member {
 			return false
 		}
 		g.from[c.source]++

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -192,6 +193,17 @@ func TestGuard_LimitsConnections(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		if open := dial("10.0.0.66", 100); open != maxStreamsPerIP {
 			t.Errorf("%d connections after the first ones timed out, want %d", open, maxStreamsPerIP)
+		}
+		// With enough addresses strangers can take all places, but those of members.
+		time.Sleep(3 * time.Second)
+		for i := range maxStreams / maxStreamsPerIP {
+			dial(fmt.Sprintf("10.0.1.%d", i+1), maxStreamsPerIP)
+		}
+		if open := dial("10.0.0.66", 1); open != 0 {
+			t.Error("one stranger too many")
+		}
+		if open := dial(ip(1), 1); open != 1 {
+			t.Error("a member is turned away")
 		}
 	})
 }

@@ -253,6 +253,18 @@ func (t *table) live() map[netip.AddrPort]bool {
 	return live
 }
 
+// liveAt tells whether somebody alive has an address of this host.
+func (t *table) liveAt(host string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, m := range t.members {
+		if m.State == StateAlive && m.Addr.Addr().String() == host {
+			return true
+		}
+	}
+	return false
+}
+
 // addr is where a member is, if it is alive.
 func (t *table) addr(id string) (netip.AddrPort, bool) {
 	t.mu.Lock()
@@ -276,6 +288,22 @@ func (t *table) lost() []netip.AddrPort {
 		}
 	}
 	return lost
+}
+
+// over tells whether a run of a node is known to have ended: it said so, or a later run is alive at its address. Nobody protests any more when such a
+// one is said to be alive, as by a packet that was recorded then and is sent again: all would wait for its answers until it is taken for dead.
+func (t *table) over(id string, at netip.AddrPort, started time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if m := t.members[id]; m != nil && m.State != StateFailed {
+		return m.State == StateLeft
+	}
+	for _, m := range t.members {
+		if m.State == StateAlive && m.Addr == at && m.Meta.Started.After(started) {
+			return true
+		}
+	}
+	return false
 }
 
 // speaks tells whether a node with these protocol versions can talk to this one and all others that are alive.

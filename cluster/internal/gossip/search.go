@@ -63,7 +63,7 @@ func (f *finding) conclude(what Finding) {
 	f.once.Do(func() { close(f.done) })
 }
 
-// Ready is closed when it is clear whether there is a cluster to be found; Found tells.
+// Ready is closed when it is clear whether there is a cluster to be found; Found tells. If there is, Events has been told of one member by then.
 func (m *Membership) Ready() <-chan struct{} { return m.found.done }
 
 // Found is what is known so far. It may become FoundMembers at any time.

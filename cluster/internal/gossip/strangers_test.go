@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -89,6 +91,68 @@ func TestRefused_SaysWho(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestReplay_RaisesNobody sends again, a minute later, all that members have said of one that is no more.
+func TestReplay_RaisesNobody(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*world){
+		"it left": func(w *world) { w.nodes[2].leave() },
+		"it was killed, and started again": func(w *world) {
+			w.nodes[2].crash()
+			w.start(2, []string{ip(0)})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, 1, func(w *world) {
+				var mu sync.Mutex
+				var packets [][]byte
+				record := func(o *Options) {
+					o.Transport = &tape{o.Transport, func(b []byte) {
+						mu.Lock()
+						defer mu.Unlock()
+						packets = append(packets, bytes.Clone(b))
+					}, func([]byte) {}}
+				}
+				for i := range 3 {
+					w.start(i, []string{ip(0), ip(1)}, record)
+				}
+				w.within(3*time.Second, "whole", w.whole)
+				ghost := w.nodes[2]
+				time.Sleep(2 * time.Second)
+				mu.Lock()
+				recorded := slices.Clone(packets)
+				mu.Unlock()
+				end(w)
+				time.Sleep(time.Minute)
+				if !w.whole() {
+					t.Fatal("not whole without it")
+				}
+				start := time.Now()
+				stranger, err := w.net.Host("10.0.0.66").Gossip("10.0.0.66:1")
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range recorded {
+					for _, n := range w.up() {
+						stranger.WriteTo(p, n.Addr().String())
+					}
+					time.Sleep(time.Millisecond)
+				}
+				time.Sleep(5 * time.Second)
+				for _, n := range w.up() {
+					if n.when(start, Joined, ghost.o.ID) != 0 {
+						t.Errorf("%s takes it for alive: %v", n.o.ID, n.events)
+					}
+				}
+				if !w.whole() {
+					t.Error("not whole any more")
+				}
+				stranger.Shutdown()
+			})
+		})
+	}
 }
 
 func speaks(low, high uint8) func(*Options) {
