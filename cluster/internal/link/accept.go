@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -77,7 +79,8 @@ func (t *Transport) welcome(raw net.Conn, leave func()) (*inbound, error) {
 	if err != nil {
 		return nil, errSilent
 	}
-	done, whyNot := t.gate.enter(sourceOf(raw))
+	from := sourceOf(raw)
+	done, whyNot := t.gate.enter(from, t.memberAt(from))
 	if whyNot != "" {
 		return nil, errors.New(whyNot)
 	}
@@ -118,6 +121,18 @@ func (t *Transport) welcome(raw net.Conn, leave func()) (*inbound, error) {
 		return nil, err
 	}
 	return in, nil
+}
+
+// memberAt tells whether a member is at an address; whoever connects from there need not be it.
+func (t *Transport) memberAt(from netip.Addr) bool {
+	t.mu.Lock()
+	members := slices.Collect(maps.Keys(t.links))
+	t.mu.Unlock()
+	return slices.ContainsFunc(members, func(id peer.NodeID) bool {
+		addr, _ := t.o.Member(id)
+		at, err := netip.ParseAddrPort(addr)
+		return err == nil && networkOf(at.Addr()) == from
+	})
 }
 
 // deny says why a greeting is not accepted. Whoever hears it has a certificate of the cluster's, unless nobody needs one.

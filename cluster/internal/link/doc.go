@@ -41,7 +41,7 @@
 // news of joining may be late, and the rules know what not to take from a stranger. But nothing is ever sent to one.
 //
 // Before the handshake is over a connection costs a goroutine, at most 1,024 of them (the oldest makes room), and 5 seconds at most; as soon as it has
-// sent a byte it needs a place among 64 handshakes, 16 per address. One that is refused is logged once a minute per address.
+// sent a byte it needs a place among 64 handshakes, 16 per address; who comes from a member's address, among that address's 16 alone. One that is refused is logged once a minute per address.
 //
 // # Goroutines
 //

@@ -11,7 +11,8 @@ import (
 // gate bounds what strangers can take: nobody is known before the handshake is over.
 //
 // A connection that has sent nothing costs a goroutine and a socket, so there may be many; and when there are too many, the oldest makes
-// room, since a node speaks at once. One that has sent something takes a place at the handshakes.
+// room, since a node speaks at once. One that has sent something takes a place at the handshakes, of which those from members' addresses have their own: else who
+// has four addresses could keep them all.
 type gate struct {
 	maxSilent, maxShaking, maxFromOne int
 
@@ -47,22 +48,27 @@ func (g *gate) arrive(c net.Conn) (leave func()) {
 	}
 }
 
-// enter takes a place at the handshakes; why not, if there is none.
-func (g *gate) enter(from netip.Addr) (leave func(), whyNot string) {
+// enter takes a place at the handshakes; why not, if there is none. As many as there may be at one address there may be at each member's, whatever
+// others do.
+func (g *gate) enter(from netip.Addr, member bool) (leave func(), whyNot string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	place := 1
+	if member {
+		place = 0
+	}
 	switch {
-	case g.shaking >= g.maxShaking:
+	case g.shaking+place > g.maxShaking:
 		return nil, "too many handshakes are under way"
 	case g.from[from] >= g.maxFromOne:
 		return nil, "too many handshakes with this address are under way"
 	}
-	g.shaking++
+	g.shaking += place
 	g.from[from]++
 	return func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		g.shaking--
+		g.shaking -= place
 		if g.from[from]--; g.from[from] == 0 {
 			delete(g.from, from)
 		}
@@ -76,7 +82,11 @@ func sourceOf(c net.Conn) netip.Addr {
 	if err != nil {
 		return netip.Addr{} // not TCP
 	}
-	a := ap.Addr().Unmap().WithZone("")
+	return networkOf(ap.Addr())
+}
+
+func networkOf(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
 	if a.Is6() {
 		if p, err := a.Prefix(64); err == nil {
 			return p.Addr()

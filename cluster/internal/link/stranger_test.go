@@ -390,6 +390,13 @@ func TestStrangers_SlowHandshakes(t *testing.T) {
 			}
 		}
 		a.gate.mu.Unlock()
+		// They do not keep a member out.
+		b := w.node("b")
+		w.meet(a, b)
+		time.Sleep(500 * time.Millisecond)
+		if !a.status(b).Inbound {
+			t.Errorf("a member is not let in: %s", b.log.text())
+		}
 		// A byte a second does not make it longer.
 		slow := dial("10.9.1.1")
 		for range 4 {
