@@ -103,7 +103,7 @@ func TestStart_RemovesWhatTheLastRunLeft(t *testing.T) {
 	}
 	// A folder is not what is meant.
 	n = newNode(t, func(o *service.Options) { o.AddrFile = t.TempDir() })
-	if err := n.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "write addresses to "+n.AddrFile()+": ") {
+	if err := n.Start(t.Context()); err == nil || !strings.Contains(err.Error(), "write addresses to "+n.AddrFile()+": that is a folder") {
 		t.Errorf("Start: %v", err)
 	}
 	if _, err := os.Stat(n.AddrFile()); err != nil {

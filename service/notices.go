@@ -70,7 +70,7 @@ func (h *handler) noteFull() {
 	n := h.notices.full
 	if held, ok := n.due(time.Now()); ok {
 		stats := h.store.Stats()
-		n.put(hclog.Warn, "refused a session: no memory for it", []any{"used", stats.UsedBytes, "max", stats.MaxMemory}, held)
+		n.put(hclog.Warn, "refused a session: no memory for it (max_memory is what all may take)", []any{"used", stats.UsedBytes, "max", stats.MaxMemory}, held)
 	}
 }
 

@@ -236,7 +236,11 @@ func (s *Service) startAccepting(l net.Listener) {
 
 // removeAddrFile removes what another run has left: whoever waits for the addresses is not to find that one's.
 func (s *Service) removeAddrFile() error {
-	if info, err := os.Lstat(s.o.AddrFile); err != nil || !info.Mode().IsRegular() {
+	info, err := os.Lstat(s.o.AddrFile)
+	switch {
+	case err == nil && info.IsDir():
+		return fmt.Errorf("write addresses to %s: that is a folder; name a file in it", s.o.AddrFile)
+	case err != nil || !info.Mode().IsRegular():
 		return nil // what else is wrong with it, writeAddrFile says
 	}
 	if err := os.Remove(s.o.AddrFile); err != nil {
