@@ -78,6 +78,8 @@ func TestRun_WordsWrongUsage(t *testing.T) {
 		"--log-level debug":               "statemesh: --log-level is a flag of a command: statemesh serve --log-level\nFor help: statemesh --help\n",
 		"serve --stat-addr 127.0.0.1:0":   "statemesh: there is no flag --stat-addr; did you mean --state-addr?\nFor help: statemesh serve --help\n",
 		"serve --xyzzy":                   "statemesh: there is no flag --xyzzy\nFor help: statemesh serve --help\n",
+		"serve -v":                        "statemesh: there is no flag -v\nFor help: statemesh serve --help\n",
+		"serve -confg x":                  "statemesh: there is no flag -confg; did you mean --config?\nFor help: statemesh serve --help\n",
 		"serve -config x":                 "statemesh: a flag begins with two dashes: --config\nFor help: statemesh serve --help\n",
 		"serve -config=x":                 "statemesh: a flag begins with two dashes: --config\nFor help: statemesh serve --help\n",
 		"serve --log-level":               "statemesh: flag needs an argument: --log-level\nFor help: statemesh serve --help\n",

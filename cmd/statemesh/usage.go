@@ -92,9 +92,10 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 	if !errors.As(err, &unknown) {
 		return err
 	}
-	flag := unknown.GetSpecifiedName()
+	flag, dashes := unknown.GetSpecifiedName(), "--"
 	if short := unknown.GetSpecifiedShortnames(); short != "" {
 		flag, _, _ = strings.Cut(short, "=")
+		dashes = "-"
 		if cmd.Flags().Lookup(flag) != nil {
 			return fmt.Errorf("a flag begins with two dashes: --%s", flag)
 		}
@@ -107,7 +108,7 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 	var known []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
 	if near := config.Nearest(flag, known); near != "" {
-		return fmt.Errorf("there is no flag --%s; did you mean --%s?", flag, near)
+		return fmt.Errorf("there is no flag %s%s; did you mean --%s?", dashes, flag, near)
 	}
-	return fmt.Errorf("there is no flag --%s", flag)
+	return fmt.Errorf("there is no flag %s%s", dashes, flag)
 }
