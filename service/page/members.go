@@ -49,7 +49,7 @@ func newMembers(doc api.Members, now time.Time) []member {
 		}
 		if m.Said != nil {
 			if len(m.Said.Unreachable) > 0 {
-				row.Trouble = append(row.Trouble, "It cannot reach "+few(m.Said.Unreachable, 3)+" on their transfer port.")
+				row.Trouble = append(row.Trouble, "It cannot reach the transfer port of "+few(m.Said.Unreachable, 3)+".")
 			}
 			row.Clock = clockOff(m.Said.Ahead)
 		}

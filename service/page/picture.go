@@ -122,7 +122,7 @@ func (p *picture) newNode(m api.Member, at point, angle, ring float64) node {
 		n.TextX -= gap
 		n.TextY += sin*8 - 2
 	case sin < 0:
-		n.TextY -= gap + 14
+		n.TextY -= gap + 20
 	default:
 		n.TextY += gap + 10
 	}
