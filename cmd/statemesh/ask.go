@@ -42,6 +42,27 @@ func asks(cmd *cobra.Command) *asker {
 	return a
 }
 
+// shows makes cmd ask a node for the document at path, and print it: with --json as it came, else as write does.
+func shows[T any](cmd *cobra.Command, path string, write func(io.Writer, T) error) {
+	a := asks(cmd)
+	asJSON := cmd.Flags().Bool("json", false, "print a JSON object")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := a.find(cmd); err != nil {
+			return err
+		}
+		var document T
+		text, err := a.ask(cmd.Context(), http.MethodGet, path, &document)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			_, err = cmd.OutOrStdout().Write(text)
+			return err
+		}
+		return write(cmd.OutOrStdout(), document)
+	}
+}
+
 // answerWithin is far more than a node needs.
 const answerWithin = 10 * time.Second
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -15,7 +14,6 @@ import (
 )
 
 func newMembersCmd() *cobra.Command {
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:        "members",
 		Short:      "List the nodes of the cluster, as one of them sees it",
@@ -34,23 +32,7 @@ failed within the last hour are shown, too.
   statemesh members --status-addr 10.0.0.5:42480 --json`,
 		Args: noArguments,
 	}
-	a := asks(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := a.find(cmd); err != nil {
-			return err
-		}
-		var m api.Members
-		text, err := a.ask(cmd.Context(), http.MethodGet, "/api/v1/members", &m)
-		if err != nil {
-			return err
-		}
-		if asJSON {
-			_, err = cmd.OutOrStdout().Write(text)
-			return err
-		}
-		return writeMembers(cmd.OutOrStdout(), m, time.Now())
-	}
+	shows(cmd, "/api/v1/members", func(w io.Writer, m api.Members) error { return writeMembers(w, m, time.Now()) })
 	return cmd
 }
 

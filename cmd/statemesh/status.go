@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,7 +16,6 @@ import (
 )
 
 func newStatusCmd() *cobra.Command {
-	var asJSON bool
 	cmd := &cobra.Command{
 		Use:        "status",
 		Short:      "Show how a running node is doing",
@@ -29,23 +27,7 @@ seen of that, and how to mend it, is on the status page and in --json.`,
   statemesh status --status-addr 10.0.0.5:42480 --json`,
 		Args: noArguments,
 	}
-	a := asks(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := a.find(cmd); err != nil {
-			return err
-		}
-		var s api.Status
-		text, err := a.ask(cmd.Context(), http.MethodGet, "/api/v1/status", &s)
-		if err != nil {
-			return err
-		}
-		if asJSON {
-			_, err = cmd.OutOrStdout().Write(text)
-			return err
-		}
-		return writeStatus(cmd.OutOrStdout(), s)
-	}
+	shows(cmd, "/api/v1/status", writeStatus)
 	return cmd
 }
 
