@@ -152,7 +152,7 @@ func (l *loop) run() {
 				}
 			} else if s := l.open[fd]; s != nil && s.conn.phase == fetching {
 				l.ignore(s)
-			} else if s != nil {
+			} else if s != nil && !s.tired { // or it gets the turn that it has coming, and no other
 				// It may be another than the event's, one that has come since and was given the number of one that has ended.
 				// Then there is nothing to read, and no harm done.
 				l.serveAnew(s)
@@ -238,7 +238,7 @@ func (l *loop) serveTired() {
 	l.tired = nil
 	for _, s := range tired {
 		s.tired = false
-		if s.fd != closedFD && s.conn.phase == answered { // else it has ended, has left, or has been served meanwhile
+		if s.fd != closedFD { // else it has been ended meanwhile
 			l.serveAnew(s)
 		}
 	}
