@@ -13,7 +13,7 @@ import (
 type notes struct {
 	seed    maphash.Seed
 	mask    uint64                 // of hashes; a test makes them collide
-	byHash  map[uint64]uint64      // the number of the latest note with that hash; slot.next leads to others
+	index   *noteIndex             // by the key's hash
 	pages   []*notePage            // of which the first holds note first
 	first   uint64                 // the oldest that is alive, or last
 	last    uint64                 // the number that the next will have
@@ -21,6 +21,7 @@ type notes struct {
 	refused map[uint64][2]Transfer // by number of the note: those that were refused here or aborted, the last first
 	names   []NodeID               // that slots speak of by number
 	numbers map[NodeID]uint32      // of them
+	latest  [2]uint32              // that were looked up
 	life    time.Duration          // of a note
 	floor   time.Duration          // of a hint, whatever happens
 	max     int                    // notes
@@ -50,14 +51,17 @@ type slot struct {
 	at       time.Duration
 	epoch    Epoch
 	transfer uint64
-	next     uint64 // an older note with the same hash; 0: none
 	to, from uint32 // in names; from is the transfer's
 	key      uint32 // where it begins in the page's keys
 	keyLen   uint16
 	kind     noteKind
 }
 
-const pageNotes = 1024
+const (
+	pageNotes = 1024
+	// keyGuess is how long keys are, or a little more: IIS's are 87 bytes.
+	keyGuess = 96
+)
 
 type notePage struct {
 	keys  []byte // first: the rest need not be looked through for pointers
@@ -66,7 +70,8 @@ type notePage struct {
 
 func newNotes(o Options) notes {
 	return notes{
-		seed: maphash.MakeSeed(), mask: ^uint64(0), byHash: map[uint64]uint64{}, refused: map[uint64][2]Transfer{}, numbers: map[NodeID]uint32{},
+		seed: maphash.MakeSeed(), mask: ^uint64(0), index: &noteIndex{}, refused: map[uint64][2]Transfer{},
+		names: []NodeID{""}, numbers: map[NodeID]uint32{"": 0},
 		first: pageNotes, last: pageNotes, // 0 is none
 		life: o.NoteLife, floor: o.NoteFloor, max: o.MaxNotes,
 	}
@@ -82,7 +87,15 @@ func (ns *notes) key(n uint64) []byte {
 
 // find returns the number of a session's note, or 0.
 func (ns *notes) find(k Key, hash uint64) uint64 {
-	for n := ns.byHash[hash]; n != 0; n = ns.slot(n).next {
+	p, e := ns.index.part(hash), makeEntry(hash, 0)
+	if p.used == 0 {
+		return 0
+	}
+	for i := e.home() & p.mask(); p.entries[i] != 0; i = (i + 1) & p.mask() {
+		if !p.entries[i].sameHash(e) {
+			continue
+		}
+		n := ns.first + uint64(p.entries[i].number()-uint32(ns.first)) // it is among the four billion from the first on
 		if string(ns.key(n)) == string(k) {
 			return n
 		}
@@ -112,7 +125,7 @@ func (ns *notes) set(now time.Duration, k Key, kind noteKind, e Epoch, to NodeID
 		return
 	}
 	if s := ns.slot(n); e >= s.epoch {
-		s.kind, s.epoch, s.to, s.from, s.transfer = kind, e, ns.name(to), ns.name(x.From), x.N
+		s.kind, s.epoch, s.to, s.from, s.transfer = kind, e, ns.name(to, 0), ns.name(x.From, 1), x.N
 	}
 }
 
@@ -125,13 +138,17 @@ func (ns *notes) refuse(now time.Duration, k Key, x Transfer) {
 
 func (n note) hasRefused(x Transfer) bool { return n.refused[0] == x || n.refused[1] == x }
 
-// name is a node's number in names.
-func (ns *notes) name(id NodeID) uint32 {
+// name is a node's number in names. Mostly it is the same again, in its place.
+func (ns *notes) name(id NodeID, place int) uint32 {
+	if i := ns.latest[place]; ns.names[i] == id {
+		return i
+	}
 	i, ok := ns.numbers[id]
 	if !ok {
 		i = uint32(len(ns.names))
 		ns.names, ns.numbers[id] = append(ns.names, id), i
 	}
+	ns.latest[place] = i
 	return i
 }
 
@@ -139,7 +156,7 @@ func (ns *notes) name(id NodeID) uint32 {
 // leave asks for room first.
 func (ns *notes) renew(now time.Duration, k Key, hint bool) uint64 {
 	hash := ns.hash(k)
-	young := slot{keyLen: uint16(len(k)), to: ns.name(""), from: ns.name("")}
+	young := slot{keyLen: uint16(len(k))} // and no names: their number is 0
 	var refused [2]Transfer
 	if old := ns.find(k, hash); old != 0 {
 		young, refused = *ns.slot(old), ns.refused[old]
@@ -152,15 +169,15 @@ func (ns *notes) renew(now time.Duration, k Key, hint bool) uint64 {
 		ns.forgetFirst()
 	}
 	if ns.last%pageNotes == 0 {
-		ns.pages = append(ns.pages, &notePage{})
+		ns.pages = append(ns.pages, &notePage{keys: make([]byte, 0, pageNotes*keyGuess)})
 	}
 	n, page := ns.last, ns.pages[len(ns.pages)-1]
 	ns.last++
 	ns.live++
-	young.at, young.key, young.next = now, uint32(len(page.keys)), ns.byHash[hash]
+	young.at, young.key = now, uint32(len(page.keys))
 	page.keys = append(page.keys, k...)
 	page.slots[n%pageNotes] = young
-	ns.byHash[hash] = n
+	ns.index.add(hash, n)
 	if refused != [2]Transfer{} {
 		ns.refused[n] = refused
 	}
@@ -197,19 +214,8 @@ func (ns *notes) expire(now time.Duration) {
 
 // forget ends a note, and with the last of a page the page.
 func (ns *notes) forget(n, hash uint64) {
-	s := ns.slot(n)
-	switch latest := ns.byHash[hash]; {
-	case latest != n:
-		for ns.slot(latest).next != n {
-			latest = ns.slot(latest).next
-		}
-		ns.slot(latest).next = s.next
-	case s.next != 0:
-		ns.byHash[hash] = s.next
-	default:
-		delete(ns.byHash, hash)
-	}
-	s.kind = dead
+	ns.index.remove(hash, n)
+	ns.slot(n).kind = dead
 	delete(ns.refused, n)
 	ns.live--
 	for ns.first < ns.last && ns.slot(ns.first).kind == dead {

@@ -13,7 +13,7 @@ func TestNotes_AreThoseOfAMap(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		ns := newNotes(Options{NoteLife: 60, NoteFloor: 10, MaxNotes: 1 << 20})
-		ns.mask = 3
+		ns.mask = rapid.SampledFrom([]uint64{3, 31, ^uint64(0)}).Draw(t, "hashes")
 		ns.first = pageNotes + uint64(rapid.IntRange(0, pageNotes-1).Draw(t, "first"))
 		ns.last = ns.first
 		ns.pages = []*notePage{{}}
@@ -63,8 +63,8 @@ func TestNotes_AreThoseOfAMap(t *testing.T) {
 			}
 		}
 		ns.expire(now + 60)
-		if ns.live+len(ns.byHash)+len(ns.refused) != 0 || len(ns.pages) > 1 {
-			t.Fatalf("left behind: %d, %d, %d, %d pages", ns.live, len(ns.byHash), len(ns.refused), len(ns.pages))
+		if ns.live+ns.index.len()+len(ns.refused) != 0 || len(ns.pages) > 1 {
+			t.Fatalf("left behind: %d, %d, %d, %d pages", ns.live, ns.index.len(), len(ns.refused), len(ns.pages))
 		}
 	})
 }
@@ -78,5 +78,33 @@ func TestNotes_TakeNoMoreRoomThanTheyNeed(t *testing.T) {
 	}
 	if len(ns.pages) > 6 {
 		t.Errorf("%d pages for %d notes", len(ns.pages), ns.live)
+	}
+}
+
+// All of many notes are found, and the index shrinks as they go.
+func TestNotes_IndexGrowsAndShrinks(t *testing.T) {
+	t.Parallel()
+	const n = 50 * pageNotes
+	ns := newNotes(Options{NoteLife: time.Minute, NoteFloor: 10 * time.Second, MaxNotes: 1 << 20})
+	ns.first = 1<<32 - n/2 // the lower halves of their numbers begin anew on the way
+	ns.last = ns.first
+	key := func(i int) Key { return Key(fmt.Sprint("k", i)) }
+	for i := range n {
+		ns.set(time.Duration(i), key(i), went, Epoch(i+1), "n", Transfer{From: "m", N: uint64(i)})
+	}
+	for gone := 0; gone <= n; gone += n / 5 {
+		ns.expire(time.Minute + time.Duration(gone-1))
+		for i := range n {
+			if got := ns.of(key(i)); (got.epoch == Epoch(i+1)) != (i >= gone) {
+				t.Fatalf("%d of %d are gone: %d is %+v", gone, n, i, got)
+			}
+		}
+		room := 0
+		for i := range ns.index.parts {
+			room += len(ns.index.parts[i].entries)
+		}
+		if got, most := room, 8*(n-gone)+minIndex<<indexBits; ns.index.len() != n-gone || got > most {
+			t.Errorf("%d of %d are gone: %d entries, and room for %d, want %d and at most %d", gone, n, ns.index.len(), got, n-gone, most)
+		}
 	}
 }
