@@ -18,18 +18,22 @@ func newMoving(s sessions) *moving {
 	return &moving{sessions: s, bounces: newBounces()}
 }
 
-func (m *moving) Forget(k handoff.Key, t handoff.Ticket) {
-	m.bytesOut.Add(int64(m.moves.Forget(string(k), t)))
+func (m *moving) Forget(gone []handoff.Push) {
+	m.sessions.Forget(gone)
+	for i := range gone {
+		m.bytesOut.Add(int64(gone[i].Record.Size))
+	}
 }
 
-func (m *moving) Admit(k handoff.Key, r handoff.Record, wanted bool) bool {
-	if r.Body == nil || !m.sessions.Admit(k, r, wanted) { // without a body: there was no memory for it when it came
-		return false
+func (m *moving) Admit(k handoff.Key, r handoff.Record, wanted bool) (there handoff.Look, ok bool) {
+	if r.Body == nil { // there was no memory for it when it came
+		return m.Look(k), false
 	}
-	if wanted { // so it was asked for: a drain asks nobody
+	there, ok = m.sessions.Admit(k, r, wanted)
+	if ok && wanted { // so it was asked for: a drain asks nobody
 		m.bounces.arrived(k, r.Epoch)
 	}
-	return true
+	return there, ok
 }
 
 func (m *moving) Own(k handoff.Key, r handoff.Record) {

@@ -30,13 +30,14 @@ func TestMoving_CountsTheBytesThatHaveLeft(t *testing.T) {
 	}
 	k := handoff.Key(key.Whole())
 	for ticket, stays := range []bool{true, false} {
-		if l := m.Leave(k, handoff.Ticket(ticket), handoff.Terms{Any: true}); l.Now != handoff.Frozen || m.bytesOut.Load() != 0 {
+		l := m.Leave(k, handoff.Ticket(ticket), handoff.Terms{Any: true})
+		if l.Now != handoff.Frozen || m.bytesOut.Load() != 0 {
 			t.Fatalf("leave: %v, %d bytes counted", l.Now, m.bytesOut.Load())
 		}
 		if stays {
 			m.Stay(k, handoff.Ticket(ticket), 9)
 		} else {
-			m.Forget(k, handoff.Ticket(ticket))
+			m.Forget([]handoff.Push{{Key: k, Transfer: handoff.Ticket(ticket), Record: l.Record}})
 		}
 	}
 	if got := m.bytesOut.Load(); got != 3 || m.Len() != 0 {

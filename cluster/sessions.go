@@ -33,8 +33,9 @@ func newSessions(store *session.Store, t told) (sessions, error) {
 	return sessions{moves}, err
 }
 
-func (s sessions) Look(k handoff.Key) handoff.Look {
-	l := s.moves.Look(string(k))
+func (s sessions) Look(k handoff.Key) handoff.Look { return look(s.moves.Look(string(k))) }
+
+func look(l session.Look) handoff.Look {
 	return handoff.Look{
 		State: states[l.Place], Epoch: handoff.Epoch(l.Epoch), Idle: l.Idle, Locked: l.Locked, Cookie: l.Cookie, LockAge: l.LockAge,
 	}
@@ -64,7 +65,7 @@ var leaves = [...]handoff.LeaveState{
 func departing(r session.Record) handoff.Record {
 	return handoff.Record{
 		Epoch: handoff.Epoch(r.Epoch), Locked: r.Locked, Cookie: r.Cookie, LockAge: r.LockAge, Timeout: r.Timeout, TimeLeft: r.TimeLeft,
-		New: r.New, Size: len(r.Body.Bytes()), Body: r.Body,
+		New: r.New, Size: r.Body.Size(), Body: r.Body,
 	}
 }
 
@@ -81,11 +82,11 @@ func (s sessions) Stay(k handoff.Key, t handoff.Ticket, e handoff.Epoch) {
 	s.moves.Stay(string(k), t, uint64(e))
 }
 
-func (s sessions) Doubt(k handoff.Key, t handoff.Ticket)  { s.moves.Doubt(string(k), t) }
-func (s sessions) Forget(k handoff.Key, t handoff.Ticket) { s.moves.Forget(string(k), t) }
+func (s sessions) Doubt(k handoff.Key, t handoff.Ticket) { s.moves.Doubt(string(k), t) }
 
-func (s sessions) Admit(k handoff.Key, r handoff.Record, wanted bool) bool {
-	return s.moves.Admit(string(k), arriving(r), wanted)
+func (s sessions) Admit(k handoff.Key, r handoff.Record, wanted bool) (there handoff.Look, ok bool) {
+	l, ok := s.moves.Admit(string(k), arriving(r), wanted)
+	return look(l), ok
 }
 
 func (s sessions) Own(k handoff.Key, r handoff.Record)     { s.moves.Own(string(k), arriving(r)) }
@@ -95,6 +96,17 @@ func (s sessions) Adopt(k handoff.Key, e handoff.Epoch)    { s.moves.Adopt(strin
 func (s sessions) Drop(k handoff.Key)                      { s.moves.Drop(string(k)) }
 func (s sessions) Fence(term uint64)                       { s.moves.Fence(term) }
 func (s sessions) Len() int                                { return s.moves.Len() }
+
+// Forget looks at all bodies first: they lie all over the memory, and who does nothing else meanwhile is brought several at a time.
+func (s sessions) Forget(gone []handoff.Push) {
+	for i := range gone {
+		gone[i].Record.Body.(*session.Stored).Size()
+	}
+	for i := range gone {
+		s.moves.Forget(string(gone[i].Key), gone[i].Transfer)
+	}
+}
+
 func (s sessions) Part(n, size int, first handoff.Ticket) (frozen []handoff.Push, rest []handoff.Key) {
 	frozen = make([]handoff.Push, 0, n)
 	left := s.moves.Part(n, size, first, func(k string, t uint64, r session.Record) {

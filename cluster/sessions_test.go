@@ -435,8 +435,8 @@ func (w *plainWorld) checkEnd() {
 		for _, k := range n.sessions.Pick(100) {
 			places[k]++
 			ticket := handoff.Ticket(1 << 50)
-			n.sessions.Leave(k, ticket, handoff.Terms{Any: true})
-			n.sessions.Forget(k, ticket)
+			l := n.sessions.Leave(k, ticket, handoff.Terms{Any: true})
+			n.sessions.Forget([]handoff.Push{{Key: k, Transfer: ticket, Record: l.Record}})
 		}
 		if s := n.store.Stats(); s.Active+s.UsedBytes+s.BodyBytes > 0 {
 			w.t.Errorf("%s: everything is removed, and there is %+v", n.id, s)

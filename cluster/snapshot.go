@@ -104,7 +104,10 @@ func (n *Node) adoptRecord(r io.Reader, rec snapshot.Record) error {
 		TimeLeft: rec.TimeLeft, New: rec.New, Size: rec.Size, Body: stored,
 	}
 	key := handoff.Key(rec.Key)
-	if !n.sessions.Admit(key, record, true) {
+	switch there, ok := n.sessions.Admit(key, record, true); {
+	case there.InTheWayOf(record.Epoch): // it stands in the file twice
+		return nil
+	case !ok:
 		return session.ErrNoMemory
 	}
 	if n.o.alone() {

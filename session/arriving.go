@@ -2,10 +2,21 @@ package session
 
 // Admit says whether there is room for a session that has arrived: above the memory limit only if it is wanted, because a web server waits for
 // it here or it was here before, and by no more than an eighth. To its user it exists already, and is not to be refused as a new one is. If so
-// the record's body is held, and there is room, until one of Own, Keep and Discard is called with the same record.
-func (m *Moves) Admit(k string, r Record, wanted bool) bool {
-	st := m.st
-	size := st.heap.Size(r.Body.ref)
+// the record's body is held, and there is room, until one of Own, Keep and Discard is called with the same record. It is a Look as well, and
+// nothing else if what is there has this epoch or a later one, or is owned.
+func (m *Moves) Admit(k string, r Record, wanted bool) (there Look, ok bool) {
+	a := m.at(k)
+	defer a.release()
+	there = a.look()
+	if there.Place == Owned || there.Place == Parting || there.Place == Copied && there.Epoch >= r.Epoch {
+		return there, false
+	}
+	return there, a.admit(viewKey(k), r.Body, wanted)
+}
+
+func (a *access) admit(k Key, b *Stored, wanted bool) bool {
+	st := a.store
+	size := st.heap.Size(b.ref)
 	limit := st.o.MaxMemory
 	if wanted {
 		limit = above(limit)
@@ -13,15 +24,11 @@ func (m *Moves) Admit(k string, r Record, wanted bool) bool {
 	if !st.hasRoom(size, limit) {
 		return false
 	}
-	key := viewKey(k)
-	a := st.shardOf(st.hash(key))
-	a.mu.Lock()
-	defer a.release()
 	a.promised++
 	if err := a.makeRoom(a.count); err == nil {
-		r.Body.id, err = st.longID(key)
+		b.id, err = st.longID(k)
 		if err == nil {
-			r.Body.Hold()
+			b.Hold()
 			st.used.Add(int64(size))
 			return true
 		}
@@ -43,7 +50,7 @@ func (m *Moves) settle(k string, r Record, copied bool) {
 	a.drop()
 	a.redeem(r.Body)
 	key := viewKey(k)
-	i := a.add(key, m.st.hash(key), r.Body.id)
+	i := a.add(key, a.hash, r.Body.id)
 	e := a.entries.At(i)
 	e.timeout = min(max(r.Timeout, 0), MaxTimeout)
 	e.expires = a.now + min(int64(r.TimeLeft), window(e.timeout))

@@ -238,7 +238,7 @@ func BenchmarkMove(b *testing.B) {
 			body.Filled(copy(body.Next(), r.Body.Bytes()))
 			r.Epoch++
 			r.Body = body.Stored()
-			if !toMoves.Admit(k, r, false) {
+			if _, ok := toMoves.Admit(k, r, false); !ok {
 				b.Fatal("there is no room")
 			}
 			r.Body.Release()

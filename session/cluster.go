@@ -147,10 +147,14 @@ func (s *shard) mourn(i uint32) {
 // keyOf is entry i's key in full.
 func (s *shard) keyOf(i uint32) string {
 	e := s.entries.At(i)
-	prefix, id := s.store.apps.at(e.app).prefix, s.id(e)
-	b := make([]byte, 0, len(prefix)+len(id))
-	return string(append(append(b, prefix...), id...))
+	return string(s.appendKey(make([]byte, 0, s.keyLen(e)), e))
 }
+
+func (s *shard) appendKey(b []byte, e *entry) []byte {
+	return append(append(b, s.store.apps.at(e.app).prefix...), s.id(e)...)
+}
+
+func (s *shard) keyLen(e *entry) int { return len(s.store.apps.at(e.app).prefix) + int(e.idLen) }
 
 // tell makes it known what became of a Leave that had to wait.
 func (s *shard) tell(w *waiter, l Leaving) {

@@ -172,15 +172,10 @@ func (s *shard) unfreeze(i uint32) {
 }
 
 // Forget drops a session that is leaving for the ticket: it is another node's. Whoever waits for it, other Leaves included, learns that it is gone.
-// It returns the size of its body.
-func (m *Moves) Forget(k string, ticket uint64) (size int) {
+func (m *Moves) Forget(k string, ticket uint64) {
 	a := m.parting(k, ticket)
 	defer a.leave()
-	if a.i != 0 {
-		size = len(a.store.heap.Bytes(a.entry().body()))
-	}
 	a.drop()
-	return size
 }
 
 // drop drops the session, if there is one, without a word to anybody but those who wait for it.

@@ -83,10 +83,17 @@ type Stored struct {
 	heap *offheap.Heap
 	ref  offheap.Ref
 	id   offheap.Ref // of one that was admitted: the slot of a long id
+	size int         // of the bytes, since they were last looked at
 }
 
 // Bytes are the body, not to be changed.
 func (b *Stored) Bytes() []byte { return b.heap.Bytes(b.ref) }
+
+// Size is how many those are.
+func (b *Stored) Size() int {
+	b.size = len(b.Bytes())
+	return b.size
+}
 
 // Hold adds a holder. The caller must know that there is one already.
 func (b *Stored) Hold() { b.heap.Hold(b.ref) }
@@ -103,7 +110,7 @@ func (m *Moves) at(k string) (a access) {
 	hash := m.st.hash(key)
 	s := m.st.shardOf(hash)
 	s.mu.Lock()
-	return access{shard: s, i: s.find(key, hash), now: m.st.now()}
+	return access{shard: s, i: s.find(key, hash), hash: hash, now: m.st.now()}
 }
 
 // viewKey is KeyOf without a copy: nobody writes to a Key.
@@ -113,6 +120,10 @@ func viewKey(k string) Key { return KeyOf(unsafe.Slice(unsafe.StringData(k), len
 func (m *Moves) Look(k string) Look {
 	a := m.at(k)
 	defer a.release()
+	return a.look()
+}
+
+func (a *access) look() Look {
 	if a.i == 0 {
 		return Look{}
 	}

@@ -404,10 +404,17 @@ func (x *movesTrial) arrive(id string) {
 	if r.Locked {
 		r.LockAge = time.Duration(x.n(1000)) * time.Second
 	}
-	if !x.Admit(whole(id), r, false) {
+	there, ok := x.Admit(whole(id), r, false)
+	r.Body.Release()
+	if there.Place == session.Owned || there.Place == session.Parting {
+		if ok {
+			x.Fatalf("admitted in place of one that is owned")
+		}
+		return
+	}
+	if !ok {
 		x.Fatalf("there is no room")
 	}
-	r.Body.Release()
 	if s := x.sessions[id]; s != nil && s.place != session.Copied || x.n(4) == 0 {
 		x.Logf("discard %s", id)
 		x.Discard(whole(id), r)

@@ -107,7 +107,7 @@ func (m *meshed) arrived(text string, epoch uint64) session.Record {
 // admit admits it, and lets it go: the store holds it.
 func (m *meshed) admit(id string, r session.Record) {
 	m.t.Helper()
-	if !m.Admit(whole(id), r, false) {
+	if _, ok := m.Admit(whole(id), r, false); !ok {
 		m.t.Fatal("there is no room")
 	}
 	r.Body.Release()
@@ -428,12 +428,12 @@ func TestArrive_ThereIsNoRoom(t *testing.T) {
 		first := m.arrived(text(1, 60_000), 9)
 		m.admit("first", first)
 		second := m.arrived(text(1, 60_000), 9)
-		if m.Admit(whole("second"), second, false) {
+		if _, ok := m.Admit(whole("second"), second, false); ok {
 			t.Error("it was admitted over the limit")
 		}
 		second.Body.Release()
 		m.Own(whole("first"), first)
-		if m.Admit(whole("second"), m.arrivedAnd(func(r session.Record) { second = r }, 60_000), false) {
+		if _, ok := m.Admit(whole("second"), m.arrivedAnd(func(r session.Record) { second = r }, 60_000), false); ok {
 			t.Error("it was admitted over the limit")
 		}
 		second.Body.Release()
@@ -449,7 +449,7 @@ func TestArrive_WhatIsWantedMayGoAnEighthAboveTheLimit(t *testing.T) {
 		arrive := func(id string, size int, wanted bool) bool {
 			r := m.arrived(text(1, size), 9)
 			defer r.Body.Release()
-			if !m.Admit(whole(id), r, wanted) {
+			if _, ok := m.Admit(whole(id), r, wanted); !ok {
 				return false
 			}
 			m.Own(whole(id), r)
@@ -498,7 +498,7 @@ func TestReckon_IsWhatSessionsTake(t *testing.T) {
 		}
 		for i, size := range sizes {
 			r := m.arrived(text(i, size), 9)
-			if !m.Admit(keyOf(i), r, true) {
+			if _, ok := m.Admit(keyOf(i), r, true); !ok {
 				t.Fatalf("there is no room for the one of %d bytes", size)
 			}
 			m.Own(keyOf(i), r)

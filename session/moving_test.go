@@ -61,7 +61,7 @@ func (c *cluster) move(id string, from, to *meshed, random *rand.Rand) {
 	r := l.Record
 	r.Epoch++
 	r.Body = to.body(string(l.Record.Body.Bytes())).Stored()
-	admitted := to.Admit(whole(id), r, false)
+	_, admitted := to.Admit(whole(id), r, false)
 	r.Body.Release()
 	switch {
 	case !admitted:

@@ -107,7 +107,7 @@ func TestNoMemory_WhatWasAdmittedFindsRoom(t *testing.T) {
 	var records []session.Record
 	for n := 10; ; n++ {
 		r := m.arrived("came", uint64(n))
-		ok := m.Admit(whole(ids[n]), r, false)
+		_, ok := m.Admit(whole(ids[n]), r, false)
 		r.Body.Release()
 		if !ok {
 			break

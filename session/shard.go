@@ -74,9 +74,10 @@ func (s *shard) close() {
 // makeRoom makes room for n entries in all, besides those that have been promised some; or gives back what is too much.
 func (s *shard) makeRoom(n int) error {
 	n += s.promised
-	if n <= s.room && s.room-n < slackRoom {
+	if n <= s.room && s.room-n < max(slackRoom, s.room/slackShare) {
 		return nil
 	}
+	n = max(n, min(n+n/(2*slackShare), maxEntries-1)) // and for those who come next
 	if err := s.entries.Resize(n + 1); err != nil {
 		return err
 	}
@@ -92,8 +93,12 @@ func (s *shard) makeRoom(n int) error {
 	return nil
 }
 
-// slackRoom is how many entries' memory is not worth giving back.
-const slackRoom = 64
+// The memory of so many entries, or of such a share of them, is not worth giving back: each time is a system call, which interrupts all processors
+// that the process runs on. Half of that share is taken in advance.
+const (
+	slackRoom  = 64
+	slackShare = 16
+)
 
 // find returns the entry of k, or 0.
 func (s *shard) find(k Key, hash uint64) uint32 {
@@ -258,11 +263,13 @@ func (s *shard) growIndex() {
 func (s *shard) shrinkIndex() {
 	for s.buckets > minBuckets && s.count*3 <= s.buckets*2 {
 		last := uint32(s.buckets - 1)
-		into := s.chains.At(last &^ (1 << (bitsFor(s.buckets) - 1)))
-		for *into != 0 {
-			into = &s.entries.At(*into).next
+		if chain := *s.chains.At(last); chain != 0 {
+			into := s.chains.At(last &^ (1 << (bitsFor(s.buckets) - 1)))
+			for *into != 0 {
+				into = &s.entries.At(*into).next
+			}
+			*into = chain
 		}
-		*into = *s.chains.At(last)
 		s.buckets--
 	}
 }

@@ -78,13 +78,15 @@ func (m *Moves) Pick(n int) []string {
 }
 
 // Part freezes owned sessions, whatever their lock, for the tickets from first on: it is a Pick, and a Leave for each. Those that are copies, or in
-// an operation's turn, or over, it only names. There are up to n of both, and no more than size bytes of keys and bodies, unless it is one session.
-// frozen is told of each; it must not call the store.
+// an operation's turn, or over, it only names. There are up to n of both, and no more than size bytes of keys and bodies, as they are stored, unless
+// it is one session. frozen is told of each.
 func (m *Moves) Part(n, size int, first uint64, frozen func(k string, ticket uint64, r Record)) (rest []string) {
-	now, ticket := m.st.now(), first
-	bodies := make([]Stored, n)
+	now := m.st.now()
+	records, bodies := make([]Record, 0, n), make([]Stored, n)
+	var text []byte // all keys
+	ends := make([]int, 0, n)
 	m.tour(&m.pick, allLeave, func(s *shard, i uint32) bool {
-		did := int(ticket - first)
+		did := len(records)
 		if did+len(rest) == n {
 			return false
 		}
@@ -92,21 +94,30 @@ func (m *Moves) Part(n, size int, first uint64, frozen func(k string, ticket uin
 		if e.has(isLeaving) {
 			return true
 		}
-		k := s.keyOf(i)
 		if e.has(isTaken) || !s.owns(i) || e.expires <= now {
-			rest = append(rest, k)
+			rest = append(rest, s.keyOf(i))
 			return true
 		}
-		size -= len(k) + len(m.st.heap.Bytes(e.body()))
+		size -= s.keyLen(e) + m.st.heap.Size(e.body())
 		if size < 0 && did > 0 {
 			return false
 		}
 		e.set(isLeaving)
-		s.leaving[i] = ticket
-		frozen(k, ticket, s.record(i, now, &bodies[did]))
-		ticket++
+		s.leaving[i] = first + uint64(did)
+		records = append(records, s.record(i, now, &bodies[did]))
+		text = s.appendKey(text, e)
+		ends = append(ends, len(text))
 		return true
 	})
+	// The bodies lie all over the memory. Who does nothing else meanwhile is brought several at a time.
+	for i := range records {
+		bodies[i].Size()
+	}
+	keys, from := string(text), 0
+	for i, end := range ends {
+		frozen(keys[from:end], first+uint64(i), records[i])
+		from = end
+	}
 	return rest
 }
 

@@ -52,6 +52,7 @@ var patient = manner{mayWait: true}
 type access struct {
 	*shard
 	i      uint32 // the entry, or 0
+	hash   uint64 // of the key, if a Move is at it
 	mine   bool   // the turn was handed to us
 	copied bool   // there is no entry, but a copy of another node's
 	now    int64

@@ -64,24 +64,43 @@ func (m *Machine) receive(a *affair, from NodeID, p *Push) received {
 // objection is why a push is not taken, or 0.
 func (m *Machine) objection(a *affair, note note, from NodeID, p *Push) Refusal {
 	e := p.Record.Epoch
-	look := m.sessions.Look(p.Key)
 	switch {
 	case !m.members.has(from) && !m.broken.anyonePushes:
 		// It may be from a member that has died since, and others may have concluded so that the session is lost.
 		return Stranger
-	case note.epoch >= e, look.mine() && look.Epoch >= e, a.in != nil && a.in.record.Epoch >= e:
+	case note.epoch >= e, a.in != nil && a.in.record.Epoch >= e:
+		return Newer
+	}
+	why := m.notNowHere(a)
+	var look Look
+	if why != 0 {
+		look = m.sessions.Look(p.Key)
+	} else if there, ok := m.sessions.Admit(p.Key, p.Record, len(a.waiting) > 0); ok {
+		return 0
+	} else {
+		look, why = there, Full
+	}
+	switch {
+	case look.mine() && look.Epoch >= e:
 		return Newer
 	case look.mine(): // two owners; and this one is to give way
 		m.doubt(a)
 		return NotNow
-	case look.State == Copied && look.Epoch >= e:
+	case look.InTheWayOf(e):
 		m.mustAdopt(a)
 		return NotNow
+	}
+	return why
+}
+
+// notNowHere is why nothing at all is taken for the affair now, or 0.
+func (m *Machine) notNowHere(a *affair) Refusal {
+	switch {
 	case a.creator != nil:
 		return NotNow
 	case m.draining != nil && len(a.waiting) == 0:
 		return Draining // but what was asked for here is taken, to be served and handed on
-	case m.arriving >= m.o.MaxArriving, !m.sessions.Admit(p.Key, p.Record, len(a.waiting) > 0):
+	case m.arriving >= m.o.MaxArriving:
 		return Full
 	}
 	return 0

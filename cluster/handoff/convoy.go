@@ -92,6 +92,16 @@ func (m *Machine) leaveConvoy(c *convoy, which uint64) {
 	}
 }
 
+// remaining are the sessions that have not left it.
+func (c *convoy) remaining() []Push {
+	if bits.OnesCount64(c.with) == len(c.pushes) {
+		return c.pushes
+	}
+	var all []Push
+	each(c.with, func(i int) { all = append(all, c.pushes[i]) })
+	return all
+}
+
 // each calls f with the place of every bit that is set.
 func each(which uint64, f func(i int)) {
 	for ; which != 0; which &= which - 1 {
@@ -137,13 +147,13 @@ func (m *Machine) convoyAcknowledged(from NodeID, ack ConvoyAck) {
 		return
 	}
 	m.unknow()
-	each(c.with, func(i int) {
-		p := &c.pushes[i]
-		m.handOver(p.Key, p.Transfer, p.Record, c.to)
-		if a := m.affairs[p.Key]; a != nil {
+	gone := c.remaining()
+	m.handOver(c.to, gone)
+	for i := range gone {
+		if a := m.affairs[gone[i].Key]; a != nil {
 			m.touch(a)
 		}
-	})
+	}
 	c.committed = true
 	m.send(c.to, ConvoyCommit{N: c.n, Which: c.with}, 1)
 	m.timers.stop(c.timer)
@@ -213,10 +223,11 @@ func (m *Machine) convoyed(from NodeID, c Convoy) {
 	}
 	v := &caravan{id: Transfer{From: from, N: c.N}, arrivals: make([]arrival, len(c.Pushes)), affairs: make([]*affair, len(c.Pushes))}
 	again := m.caravans[v.id] != nil
+	affairs := make([]affair, len(c.Pushes)) // all at once
 	var arrived uint64
 	for i := range c.Pushes {
 		p := &c.Pushes[i]
-		a := m.affair(p.Key)
+		a := m.affairOr(p.Key, &affairs[i])
 		switch m.receive(a, from, p) {
 		case refusedIt:
 		case knowsIt:

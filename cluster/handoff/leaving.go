@@ -231,12 +231,16 @@ func (m *Machine) notDelivered(d *departure) {
 	}
 }
 
-// handOver: from now on the session is the receiver's. This node drops it and remembers where it went. The record is the receiver's, too.
-func (m *Machine) handOver(k Key, t Ticket, r Record, to NodeID) {
-	m.stats.MovedOut++
-	m.sessions.Forget(k, t)
-	if !m.broken.noHints {
-		m.notes.set(m.now, k, went, r.Epoch, to, Transfer{From: m.self, N: t})
+// handOver: from now on the sessions are the receiver's. This node drops them and remembers where they went.
+func (m *Machine) handOver(to NodeID, all []Push) {
+	m.stats.MovedOut += uint64(len(all))
+	m.sessions.Forget(all)
+	if m.broken.noHints {
+		return
+	}
+	for i := range all {
+		p := &all[i]
+		m.notes.set(m.now, p.Key, went, p.Record.Epoch, to, Transfer{From: m.self, N: p.Transfer})
 	}
 }
 
@@ -244,8 +248,8 @@ func (m *Machine) handOver(k Key, t Ticket, r Record, to NodeID) {
 func (m *Machine) commit(a *affair, d *departure) {
 	m.unknow()
 	r := d.record
-	r.Epoch++
-	m.handOver(d.key, d.ticket, r, d.to)
+	r.Epoch++ // the receiver's
+	m.handOver(d.to, []Push{{Key: d.key, Transfer: d.ticket, Record: r}})
 	m.settle(d.ticket, d.to, Commit{Key: d.key, Transfer: d.ticket})
 	m.dropDeparture(a, d)
 }

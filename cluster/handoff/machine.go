@@ -238,10 +238,16 @@ func (m *Machine) number() uint64 {
 }
 
 // affair returns the session's, made if there is none, to be brought forward before the event ends.
-func (m *Machine) affair(k Key) *affair {
+func (m *Machine) affair(k Key) *affair { return m.affairOr(k, nil) }
+
+// affairOr is affair, but with the memory for one that is to be made.
+func (m *Machine) affairOr(k Key, empty *affair) *affair {
 	a := m.affairs[k]
 	if a == nil {
-		a = &affair{key: k}
+		if a = empty; a == nil {
+			a = &affair{}
+		}
+		a.key = k
 		m.affairs[k] = a
 	}
 	m.touch(a)
@@ -257,9 +263,8 @@ func (m *Machine) touch(a *affair) {
 
 // bringForward does, for every session that this event touched, whatever can be done now.
 func (m *Machine) bringForward() {
-	for len(m.touched) > 0 {
-		a := m.touched[0]
-		m.touched = m.touched[1:]
+	for i := 0; i < len(m.touched); i++ { // they become more meanwhile
+		a := m.touched[i]
 		a.touched = false
 		if m.affairs[a.key] != a {
 			continue
@@ -271,7 +276,8 @@ func (m *Machine) bringForward() {
 			delete(m.affairs, a.key)
 		}
 	}
-	m.touched = nil
+	clear(m.touched)
+	m.touched = m.touched[:0]
 }
 
 func (a *affair) idle() bool {

@@ -22,12 +22,13 @@ type Sessions interface {
 	Stay(Key, Ticket, Epoch)
 	// Doubt makes a session that is leaving for the ticket a copy.
 	Doubt(Key, Ticket)
-	// Forget drops a session that is leaving for the ticket. The operations waiting for it, and other Leaves, learn that it is gone.
-	Forget(Key, Ticket)
+	// Forget drops sessions, as they were frozen, that are leaving for their Transfer's ticket. The operations waiting for them, and other
+	// Leaves, learn that they are gone.
+	Forget([]Push)
 
 	// Admit says whether there is room for a session that has arrived, with more willingness if a request waits for it here, and if so takes the record's body over, until one of the
-	// following three is called.
-	Admit(k Key, r Record, wanted bool) bool
+	// following three is called. It also is a Look, and nothing else if what is there stands in the record's way.
+	Admit(k Key, r Record, wanted bool) (there Look, ok bool)
 	// Own makes an admitted session owned, in place of a copy if there is one.
 	Own(Key, Record)
 	// Keep makes it a copy, in place of another if there is one.
@@ -79,6 +80,9 @@ type Look struct {
 	Cookie  int32
 	LockAge time.Duration
 }
+
+// InTheWayOf: what is there is not to be replaced by a session with this epoch.
+func (l Look) InTheWayOf(e Epoch) bool { return l.mine() || l.State == Copied && l.Epoch >= e }
 
 // mine: requests are to try the store.
 func (l Look) mine() bool { return l.State == Owned || l.State == Departing }

@@ -338,15 +338,18 @@ func (s *store) Doubt(k handoff.Key, t handoff.Ticket) {
 	}
 }
 
-func (s *store) Forget(k handoff.Key, t handoff.Ticket) {
-	if e := s.departing(k, t); e != nil {
-		s.w.stats["moves"]++
-		s.drop(e)
+func (s *store) Forget(gone []handoff.Push) {
+	for _, p := range gone {
+		if e := s.departing(p.Key, p.Transfer); e != nil {
+			s.w.stats["moves"]++
+			s.drop(e)
+		}
 	}
 }
 
-func (s *store) Admit(handoff.Key, handoff.Record, bool) bool {
-	return s.w.calm || !s.w.chance(s.w.p.drop/5)
+func (s *store) Admit(k handoff.Key, r handoff.Record, _ bool) (handoff.Look, bool) {
+	l := s.Look(k)
+	return l, !l.InTheWayOf(r.Epoch) && (s.w.calm || !s.w.chance(s.w.p.drop/5))
 }
 
 func (s *store) Own(k handoff.Key, r handoff.Record)  { s.place(k, r, handoff.Owned) }

@@ -348,14 +348,20 @@ func (h *shelf) Stay(k handoff.Key, t handoff.Ticket, epoch handoff.Epoch) {
 
 func (h *shelf) Doubt(k handoff.Key, t handoff.Ticket) { h.leaving(k, t).state = handoff.Copied }
 
-func (h *shelf) Forget(k handoff.Key, t handoff.Ticket) {
-	if e := h.leaving(k, t); e.rec.Epoch != 0 {
-		delete(h.kept, k)
-		h.dismissed = append(h.dismissed, e.line...)
+func (h *shelf) Forget(gone []handoff.Push) {
+	for _, p := range gone {
+		if e := h.leaving(p.Key, p.Transfer); e.rec.Epoch != 0 {
+			delete(h.kept, p.Key)
+			h.dismissed = append(h.dismissed, e.line...)
+		}
 	}
 }
 
-func (h *shelf) Admit(handoff.Key, handoff.Record, bool) bool { return !h.full }
+func (h *shelf) Admit(k handoff.Key, r handoff.Record, _ bool) (handoff.Look, bool) {
+	l := h.Look(k)
+	return l, !l.InTheWayOf(r.Epoch) && !h.full
+}
+
 func (h *shelf) Own(k handoff.Key, r handoff.Record) {
 	h.kept[k] = &kept{state: handoff.Owned, rec: r, at: *h.now}
 }
