@@ -89,6 +89,9 @@ func (m *Machine) leaveConvoy(c *convoy, which uint64) {
 	if c.with &^= which; c.with == 0 {
 		m.timers.stop(c.timer)
 		delete(m.convoys, c.n)
+		if c.committed {
+			m.committedConvoys--
+		}
 	}
 }
 
@@ -155,9 +158,11 @@ func (m *Machine) convoyAcknowledged(from NodeID, ack ConvoyAck) {
 		}
 	}
 	c.committed = true
+	m.committedConvoys++
 	m.send(c.to, ConvoyCommit{N: c.n, Which: c.with}, 1)
 	m.timers.stop(c.timer)
 	c.timer = m.after(m.o.PushEvery, func() { m.breakUp(c) })
+	m.pumpDrain() // what comes next goes out together with the commit
 }
 
 // convoyConfirmed: the receiver knows what it owns.

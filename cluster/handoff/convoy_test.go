@@ -53,6 +53,27 @@ func TestConvoy_FourMessagesForAll(t *testing.T) {
 	s.drainedTo(50, nil)
 }
 
+// The next does not wait for a confirmation, but only so many do without.
+func TestConvoy_NextLeavesWithTheCommit(t *testing.T) {
+	s := newStageWith(t, func(o *handoff.Options) { o.DrainConvoys = 2 }, "a", "b")
+	const n = 64 * 6
+	for i := range n {
+		s.nodes["a"].shelf.kept[handoff.Key(fmt.Sprint("k", i))] = &kept{state: handoff.Owned, rec: plain, at: s.now}
+	}
+	s.nodes["a"].do(func(m *handoff.Machine) { m.Drain(s.now) })
+	for convoys := 2; convoys <= 4; convoys++ {
+		if st := s.nodes["a"].m.Stats(); st.Leaving+st.Settling != 64*min(convoys, 3) {
+			t.Errorf("%d convoys should be under way: %+v", min(convoys, 3), st)
+		}
+		if convoys < 4 {
+			s.carry("a", "b", handoff.KindConvoy)
+			s.carry("b", "a", handoff.KindConvoyAck)
+		}
+	}
+	s.settle()
+	s.drainedTo(n, nil)
+}
+
 // Whatever of it is lost, the sessions go on alone.
 func TestConvoy_BreaksUpWhenSomethingIsLost(t *testing.T) {
 	for _, lost := range []handoff.Kind{handoff.KindConvoy, handoff.KindConvoyAck, handoff.KindConvoyCommit, handoff.KindConvoyConfirm} {

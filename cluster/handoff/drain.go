@@ -42,7 +42,8 @@ func (m *Machine) pumpDrain() {
 }
 
 func (m *Machine) drainRoom() bool {
-	return len(m.convoys) < m.o.DrainConvoys && len(m.departures)+len(m.settling)+m.adopting < m.o.DrainWindow &&
+	pushed := len(m.convoys) - m.committedConvoys
+	return max(pushed, m.committedConvoys) < m.o.DrainConvoys && len(m.departures)+len(m.settling)+m.adopting < m.o.DrainWindow &&
 		!m.notes.full(m.now) && m.haveTarget()
 }
 

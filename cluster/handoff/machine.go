@@ -25,16 +25,17 @@ type Machine struct {
 	waiting  int
 	notes    notes
 
-	lastNumber  uint64 // of rounds, tickets and batches: none is used twice
-	lastEpoch   Epoch  // that a session was made with
-	departures  map[Ticket]*departure
-	convoys     map[uint64]*convoy    // that leave
-	caravans    map[Transfer]*caravan // that have arrived
-	settling    map[Ticket]*settlement
-	arriving    int
-	adopting    int  // affairs with adopt
-	reviewing   bool // what a fence has made copies is being asked for
-	reviewAgain *timer
+	lastNumber       uint64 // of rounds, tickets and batches: none is used twice
+	lastEpoch        Epoch  // that a session was made with
+	departures       map[Ticket]*departure
+	convoys          map[uint64]*convoy    // that leave
+	committedConvoys int                   // of them
+	caravans         map[Transfer]*caravan // that have arrived
+	settling         map[Ticket]*settlement
+	arriving         int
+	adopting         int  // affairs with adopt
+	reviewing        bool // what a fence has made copies is being asked for
+	reviewAgain      *timer
 
 	draining *drain
 	claims   map[uint64]*claims // by the number of the batch

@@ -56,8 +56,8 @@ type Options struct {
 	// MaxLeaving and MaxArriving bound the sessions on their way from and to this node at a time. Default 4096.
 	MaxLeaving, MaxArriving int
 
-	// DrainConvoys is how many convoys of small sessions are under way at a time while draining, and DrainWindow how many sessions
-	// beside them. Default 8 and 256.
+	// DrainConvoys is how many convoys of small sessions wait to be acknowledged at a time while draining, and how many more, about, to be
+	// confirmed. DrainWindow is how many sessions leave beside them. Default 8 and 256.
 	DrainConvoys, DrainWindow int
 	// LossMemory is how long after a member was declared dead its return counts as the end of a split. Default 1h.
 	LossMemory time.Duration
