@@ -17,50 +17,44 @@ type meshCollector struct {
 }
 
 var (
-	membersDesc = prometheus.NewDesc(prefix+"cluster_members", "Members of the cluster as this node sees them, itself included; those left or failed are of the last hour.", []string{"state"}, nil)
+	membersDesc = desc("cluster_members", "Members of the cluster as this node sees them, itself included; those left or failed are of the last hour.", "state")
 	expectDesc  = desc("cluster_expected_members", "Members that there are to be, as expect_members says; 0 if it says nothing.")
-	queriesDesc = prometheus.NewDesc(prefix+"queries_total", "Requests for sessions that were not here, by what the cluster said.", []string{"outcome"}, nil)
-	movedDesc   = prometheus.NewDesc(prefix+"transfers_total", "Sessions moved to this node and away from it.", []string{"direction"}, nil)
-	movedBDesc  = prometheus.NewDesc(prefix+"transfer_bytes_total", "Bytes of the bodies of sessions moved.", []string{"direction"}, nil)
-	movingDesc  = prometheus.NewDesc(prefix+"transfers_under_way", "Sessions that are moving.", []string{"direction"}, nil)
+	queriesDesc = desc("queries_total", "Requests for sessions that were not here, by what the cluster said.", "outcome")
+	movedDesc   = desc("transfers_total", "Sessions moved to this node and away from it.", "direction")
+	movedBDesc  = desc("transfer_bytes_total", "Bytes of the bodies of sessions moved.", "direction")
+	movingDesc  = desc("transfers_under_way", "Sessions that are moving.", "direction")
 
 	// Of live members other than this node, by the names that operators gave them.
-	connectedDesc = prometheus.NewDesc(prefix+"peer_connected", "1 if the member can be reached on its transfer port.", []string{"peer"}, nil)
-	tripDesc      = prometheus.NewDesc(prefix+"peer_round_trip_seconds", "Round trip of the last probe on the transfer connection to the member; 0 if there was none.", []string{"peer"}, nil)
-	aheadDesc     = prometheus.NewDesc(prefix+"peer_clock_ahead_seconds", "How far the member's clock is ahead of this node's; negative: behind.", []string{"peer"}, nil)
+	connectedDesc = desc("peer_connected", "1 if the member can be reached on its transfer port.", "peer")
+	tripDesc      = desc("peer_round_trip_seconds", "Round trip of the last probe on the transfer connection to the member; 0 if there was none.", "peer")
+	aheadDesc     = desc("peer_clock_ahead_seconds", "How far the member's clock is ahead of this node's; negative: behind.", "peer")
 )
 
+// meshNow is what the cluster says at one moment.
+type meshNow struct {
+	stats cluster.Stats
+	drain cluster.DrainProgress
+}
+
 // meshFigures are those without a label.
-var meshFigures = []struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-	of   func(*cluster.Stats, *cluster.DrainProgress) float64
-}{
-	{desc("cluster_joined", "1 once this node has found its cluster."), prometheus.GaugeValue, of(func(s *cluster.Stats) float64 { return truth(s.Joined) })},
-	{desc("cluster_encrypted", "1 if nodes have a key: what they say to each other is encrypted."), prometheus.GaugeValue, of(func(s *cluster.Stats) float64 { return truth(s.Encrypted) })},
-	{desc("query_rounds_total", "Questions put to all members."), prometheus.CounterValue, of(func(s *cluster.Stats) float64 { return float64(s.Rounds) })},
-	{desc("query_rounds_restarted_total", "Questions put to all members again."), prometheus.CounterValue, of(func(s *cluster.Stats) float64 { return float64(s.RoundsRestarted) })},
-	{desc("queries_waiting", "Requests that wait for the cluster."), prometheus.GaugeValue, of(func(s *cluster.Stats) float64 { return float64(s.Waiting) })},
-	{desc("transfers_aborted_total", "Moves of sessions taken back."), prometheus.CounterValue, of(func(s *cluster.Stats) float64 { return float64(s.Aborted) })},
-	{desc("transfers_refused_total", "Moves of sessions that the receiver refused."), prometheus.CounterValue, of(func(s *cluster.Stats) float64 { return float64(s.Refused) })},
-	{desc("copies", "Copies of sessions for which nobody answers."), prometheus.GaugeValue, of(func(s *cluster.Stats) float64 { return float64(s.Copies) })},
-	{desc("copies_adopted_total", "Copies that became the session."), prometheus.CounterValue, of(func(s *cluster.Stats) float64 { return float64(s.Adopted) })},
-	{desc("copies_dropped_total", "Copies dropped because a later one was known."), prometheus.CounterValue, of(func(s *cluster.Stats) float64 { return float64(s.Stale) })},
-	{desc("conflicts_total", "Sessions that two nodes had after a split; the lesser one was dropped."), prometheus.CounterValue, of(func(s *cluster.Stats) float64 { return float64(s.Conflicts) })},
-	{desc("fences_total", "Times this node was stopped for so long that others may have taken it for dead."), prometheus.CounterValue, of(func(s *cluster.Stats) float64 { return float64(s.Fences) })},
-	{desc("hints", "Notes of where sessions have gone."), prometheus.GaugeValue, of(func(s *cluster.Stats) float64 { return float64(s.Notes) })},
-	{desc("draining", "1 from the beginning of a drain on."), prometheus.GaugeValue, of(func(s *cluster.Stats) float64 { return truth(s.Draining) })},
-	{desc("drain_sessions", "Sessions that the drain has handed over."), prometheus.GaugeValue, ofDrain(func(p *cluster.DrainProgress) int64 { return p.Sessions })},
-	{desc("drain_bytes", "Bytes of the bodies of sessions that the drain has handed over."), prometheus.GaugeValue, ofDrain(func(p *cluster.DrainProgress) int64 { return p.Bytes })},
-	{desc("drain_remaining_sessions", "Sessions that the drain has not handed over yet."), prometheus.GaugeValue, ofDrain(func(p *cluster.DrainProgress) int64 { return p.Remaining })},
-}
-
-func of(f func(*cluster.Stats) float64) func(*cluster.Stats, *cluster.DrainProgress) float64 {
-	return func(s *cluster.Stats, _ *cluster.DrainProgress) float64 { return f(s) }
-}
-
-func ofDrain(f func(*cluster.DrainProgress) int64) func(*cluster.Stats, *cluster.DrainProgress) float64 {
-	return func(_ *cluster.Stats, p *cluster.DrainProgress) float64 { return float64(f(p)) }
+var meshFigures = figures[meshNow]{
+	gaugeOf("cluster_joined", "1 once this node has found its cluster.", func(n *meshNow) float64 { return truth(n.stats.Joined) }),
+	gaugeOf("cluster_encrypted", "1 if nodes have a key: what they say to each other is encrypted.", func(n *meshNow) float64 { return truth(n.stats.Encrypted) }),
+	counterOf("query_rounds_total", "Questions put to all members.", func(n *meshNow) float64 { return float64(n.stats.Rounds) }),
+	counterOf("query_rounds_restarted_total", "Questions put to all members again.", func(n *meshNow) float64 { return float64(n.stats.RoundsRestarted) }),
+	gaugeOf("queries_waiting", "Requests that wait for the cluster.", func(n *meshNow) float64 { return float64(n.stats.Waiting) }),
+	counterOf("transfers_aborted_total", "Moves of sessions taken back.", func(n *meshNow) float64 { return float64(n.stats.Aborted) }),
+	counterOf("transfers_refused_total", "Moves of sessions that the receiver refused.", func(n *meshNow) float64 { return float64(n.stats.Refused) }),
+	gaugeOf("copies", "Copies of sessions for which nobody answers.", func(n *meshNow) float64 { return float64(n.stats.Copies) }),
+	counterOf("copies_adopted_total", "Copies that became the session.", func(n *meshNow) float64 { return float64(n.stats.Adopted) }),
+	counterOf("copies_dropped_total", "Copies dropped because a later one was known.", func(n *meshNow) float64 { return float64(n.stats.Stale) }),
+	counterOf("conflicts_total", "Sessions that two nodes had after a split; the lesser one was dropped.", func(n *meshNow) float64 { return float64(n.stats.Conflicts) }),
+	counterOf("fences_total", "Times this node was stopped for so long that others may have taken it for dead.", func(n *meshNow) float64 { return float64(n.stats.Fences) }),
+	gaugeOf("hints", "Notes of where sessions have gone.", func(n *meshNow) float64 { return float64(n.stats.Notes) }),
+	gaugeOf("draining", "1 from the beginning of a drain on.", func(n *meshNow) float64 { return truth(n.stats.Draining) }),
+	gaugeOf("drain_sessions", "Sessions that the drain has handed over.", func(n *meshNow) float64 { return float64(n.drain.Sessions) }),
+	gaugeOf("drain_bytes", "Bytes of the bodies of sessions that the drain has handed over.", func(n *meshNow) float64 { return float64(n.drain.Bytes) }),
+	gaugeOf("drain_remaining_sessions", "Sessions that the drain has not handed over yet.", func(n *meshNow) float64 { return float64(n.drain.Remaining) }),
 }
 
 func truth(b bool) float64 {
@@ -106,14 +100,13 @@ func (c *meshCollector) Describe(descs chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{membersDesc, expectDesc, queriesDesc, movedDesc, movedBDesc, movingDesc, connectedDesc, tripDesc, aheadDesc} {
 		descs <- d
 	}
-	for _, f := range meshFigures {
-		descs <- f.desc
-	}
+	meshFigures.describe(descs)
 	describeGossip(descs)
 }
 
 func (c *meshCollector) Collect(out chan<- prometheus.Metric) {
-	s, p := c.mesh.Stats(), c.mesh.Progress()
+	now := meshNow{c.mesh.Stats(), c.mesh.Progress()}
+	s := &now.stats
 	count := func(d *prometheus.Desc, n uint64, label string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), label)
 	}
@@ -131,9 +124,7 @@ func (c *meshCollector) Collect(out chan<- prometheus.Metric) {
 	gauge(movingDesc, s.Arriving, "in")
 	gauge(movingDesc, s.Leaving, "out")
 	collectGossip(out, &s.Gossip)
-	for _, f := range meshFigures {
-		out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.of(&s, &p))
-	}
+	meshFigures.collect(out, &now)
 }
 
 // memberStates are shown although no member may be in them.

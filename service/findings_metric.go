@@ -7,7 +7,7 @@ import (
 	"statemesh/service/findings"
 )
 
-var findingsDesc = prometheus.NewDesc(prefix+"findings", "1 if something of this kind and severity is wrong; docs/status-page.md says what, and what to do.", []string{"kind", "severity"}, nil)
+var findingsDesc = desc("findings", "1 if something of this kind and severity is wrong; docs/status-page.md says what, and what to do.", "kind", "severity")
 
 // findingsCollector shows every kind of finding from the start, in both severities: one that is a warning today may be trouble tomorrow.
 type findingsCollector struct{ sampler *sampler }

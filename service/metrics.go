@@ -147,10 +147,10 @@ func (t *tally) add(b *traffic) {
 type requestCollector metrics
 
 var (
-	requestsDesc = prometheus.NewDesc(prefix+"requests_total", "Requests answered.", []string{"op", "status"}, nil)
-	durationDesc = prometheus.NewDesc(prefix+"request_duration_seconds", "From a request's complete head to its written answer.", []string{"op"}, nil)
-	receivedDesc = prometheus.NewDesc(prefix+"received_bytes_total", "Bytes received from web servers.", nil, nil)
-	sentDesc     = prometheus.NewDesc(prefix+"sent_bytes_total", "Bytes sent to web servers.", nil, nil)
+	requestsDesc = desc("requests_total", "Requests answered.", "op", "status")
+	durationDesc = desc("request_duration_seconds", "From a request's complete head to its written answer.", "op")
+	receivedDesc = desc("received_bytes_total", "Bytes received from web servers.")
+	sentDesc     = desc("sent_bytes_total", "Bytes sent to web servers.")
 )
 
 func (r *requestCollector) Describe(descs chan<- *prometheus.Desc) {
@@ -209,40 +209,26 @@ type sessionCollector struct {
 }
 
 // sessionFigures are what it is asked for.
-var sessionFigures = []struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-	of   func(*session.Stats) int64
-}{
-	{desc("sessions", "Sessions held."), prometheus.GaugeValue, func(s *session.Stats) int64 { return s.Active }},
-	{desc("sessions_created_total", "Sessions created."), prometheus.CounterValue, func(s *session.Stats) int64 { return s.Created }},
-	{desc("sessions_timed_out_total", "Sessions that expired."), prometheus.CounterValue, func(s *session.Stats) int64 { return s.TimedOut }},
-	{desc("sessions_abandoned_total", "Sessions removed by a web server."), prometheus.CounterValue, func(s *session.Stats) int64 { return s.Abandoned }},
-	{desc("sessions_refused_total", "New sessions refused for lack of memory."), prometheus.CounterValue, func(s *session.Stats) int64 { return s.Refused }},
-	{desc("sessions_locked", "Sessions locked by a web server."), prometheus.GaugeValue, func(s *session.Stats) int64 { return s.Locked }},
-	{desc("lock_waiters", "Requests that are held back because their session is locked."), prometheus.GaugeValue, func(s *session.Stats) int64 { return s.Held }},
-	{desc("requests_waiting", "Requests that wait for their turn on a session."), prometheus.GaugeValue, func(s *session.Stats) int64 { return s.Waiting }},
-	{desc("applications", "Applications that have sessions."), prometheus.GaugeValue, func(s *session.Stats) int64 { return s.Apps }},
-	{desc("session_body_bytes", "Bytes of all sessions' bodies."), prometheus.GaugeValue, func(s *session.Stats) int64 { return s.BodyBytes }},
-	{desc("memory_used_bytes", "Bytes that the limit is held against."), prometheus.GaugeValue, func(s *session.Stats) int64 { return s.UsedBytes }},
-	{desc("memory_limit_bytes", "Bytes that sessions may take; 0 is no limit."), prometheus.GaugeValue, func(s *session.Stats) int64 { return s.MaxMemory }},
+var sessionFigures = figures[session.Stats]{
+	gaugeOf("sessions", "Sessions held.", func(s *session.Stats) float64 { return float64(s.Active) }),
+	counterOf("sessions_created_total", "Sessions created.", func(s *session.Stats) float64 { return float64(s.Created) }),
+	counterOf("sessions_timed_out_total", "Sessions that expired.", func(s *session.Stats) float64 { return float64(s.TimedOut) }),
+	counterOf("sessions_abandoned_total", "Sessions removed by a web server.", func(s *session.Stats) float64 { return float64(s.Abandoned) }),
+	counterOf("sessions_refused_total", "New sessions refused for lack of memory.", func(s *session.Stats) float64 { return float64(s.Refused) }),
+	gaugeOf("sessions_locked", "Sessions locked by a web server.", func(s *session.Stats) float64 { return float64(s.Locked) }),
+	gaugeOf("lock_waiters", "Requests that are held back because their session is locked.", func(s *session.Stats) float64 { return float64(s.Held) }),
+	gaugeOf("requests_waiting", "Requests that wait for their turn on a session.", func(s *session.Stats) float64 { return float64(s.Waiting) }),
+	gaugeOf("applications", "Applications that have sessions.", func(s *session.Stats) float64 { return float64(s.Apps) }),
+	gaugeOf("session_body_bytes", "Bytes of all sessions' bodies.", func(s *session.Stats) float64 { return float64(s.BodyBytes) }),
+	gaugeOf("memory_used_bytes", "Bytes that the limit is held against.", func(s *session.Stats) float64 { return float64(s.UsedBytes) }),
+	gaugeOf("memory_limit_bytes", "Bytes that sessions may take; 0 is no limit.", func(s *session.Stats) float64 { return float64(s.MaxMemory) }),
 }
 
-func desc(name, help string) *prometheus.Desc { return prometheus.NewDesc(prefix+name, help, nil, nil) }
-
-func (c *sessionCollector) Describe(descs chan<- *prometheus.Desc) {
-	for _, f := range sessionFigures {
-		descs <- f.desc
-	}
-}
+func (c *sessionCollector) Describe(descs chan<- *prometheus.Desc) { sessionFigures.describe(descs) }
 
 func (c *sessionCollector) Collect(out chan<- prometheus.Metric) {
-	stats, ok := c.stats()
-	if !ok {
-		return
-	}
-	for _, f := range sessionFigures {
-		out <- prometheus.MustNewConstMetric(f.desc, f.kind, float64(f.of(&stats)))
+	if stats, ok := c.stats(); ok {
+		sessionFigures.collect(out, &stats)
 	}
 }
 
