@@ -24,18 +24,11 @@ type listener struct {
 func listen(t *testing.T, n *node, lastID string) *listener {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+n.Addrs().Status+"/api/v1/events", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	req := n.request(t, "GET", "/api/v1/events").WithContext(ctx)
 	if lastID != "" {
 		req.Header.Set("Last-Event-ID", lastID)
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp := send(t, req)
 	t.Cleanup(func() {
 		cancel()
 		resp.Body.Close()
@@ -178,15 +171,7 @@ func TestAPI_Methods(t *testing.T) {
 		{"GET", "/api/v1/sessions", 404, ""},
 		{"GET", "/api/v2/status", 404, ""},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), c.method, "http://"+n.Addrs().Status+c.path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		resp := send(t, n.request(t, c.method, c.path))
 		resp.Body.Close()
 		if resp.StatusCode != c.status || resp.Header.Get("Allow") != c.allow {
 			t.Errorf("%s %s: %s, allowed %q; want %d, %q", c.method, c.path, resp.Status, resp.Header.Get("Allow"), c.status, c.allow)

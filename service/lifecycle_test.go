@@ -1,7 +1,6 @@
 package service_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -343,11 +342,7 @@ func TestStatus(t *testing.T) {
 		{"POST", "/healthz", 405, "Method Not Allowed\n"},
 		{"POST", "/metrics", 405, "Method Not Allowed\n"},
 	} {
-		req, err := http.NewRequestWithContext(context.Background(), test.method, "http://"+n.Addrs().Status+test.path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if status, text := do(t, req); status != test.status || text != test.text {
+		if status, text := do(t, n.request(t, test.method, test.path)); status != test.status || text != test.text {
 			t.Errorf("%s %s: %d %q, want %d %q", test.method, test.path, status, text, test.status, test.text)
 		}
 	}
@@ -355,20 +350,33 @@ func TestStatus(t *testing.T) {
 
 func (n *node) status(t *testing.T, path string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), "GET", "http://"+n.Addrs().Status+path, nil)
+	return do(t, n.request(t, "GET", path))
+}
+
+// request is one to the status address, until the test ends.
+func (n *node) request(t *testing.T, method, path string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+n.Addrs().Status+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return do(t, req)
+	return req
 }
 
-func do(t *testing.T, req *http.Request) (int, string) {
+// send sends it on a connection of its own. The answer's body is the caller's to close.
+func send(t *testing.T, req *http.Request) *http.Response {
 	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return resp
+}
+
+func do(t *testing.T, req *http.Request) (int, string) {
+	t.Helper()
+	resp := send(t, req)
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {

@@ -2,7 +2,6 @@ package service_test
 
 import (
 	"bufio"
-	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -18,15 +17,7 @@ func TestLive_ReadersHearOfTheNodeUntilItStops(t *testing.T) {
 	if status, text := n.status(t, "/"); status != 200 || !strings.Contains(text, "<h1>web&lt;01&gt;</h1>") || !strings.Contains(text, "Sessions are safe") {
 		t.Fatalf("the page: %d %s", status, text)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+n.Addrs().Status+"/live", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp := send(t, n.request(t, "GET", "/live"))
 	defer resp.Body.Close()
 	lines := bufio.NewReader(resp.Body)
 	for seen := 0; seen < 2; {
@@ -53,10 +44,7 @@ func TestLive_ReadersHearOfTheNodeUntilItStops(t *testing.T) {
 func TestDrain_PeopleAreAnsweredWithAPage(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)
-	req, err := http.NewRequestWithContext(context.Background(), "POST", "http://"+n.Addrs().Status+"/api/v1/drain", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	req := n.request(t, "POST", "/api/v1/drain")
 	req.Header.Set("Accept", "text/html,application/xhtml+xml")
 	if status, text := do(t, req); status != http.StatusConflict || !strings.Contains(text, "<h1>That cannot be done</h1>") || !strings.Contains(text, "runs alone") {
 		t.Errorf("%d %s", status, text)

@@ -56,16 +56,7 @@ func newSampler(s *Service) *sampler {
 }
 
 // startSampler lets it run until the status listener is about to close.
-func (s *Service) startSampler() {
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() { s.sampler.run(ctx) })
-	s.onStop("end watching itself", func(context.Context) error {
-		cancel()
-		wg.Wait()
-		return nil
-	})
-}
+func (s *Service) startSampler() { s.keepRunning("end watching itself", s.sampler.run) }
 
 func (m *sampler) run(ctx context.Context) {
 	defer m.stream.close()

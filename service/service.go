@@ -174,16 +174,7 @@ func (s *Service) startServing(ctx context.Context, state net.Listener) error {
 }
 
 // startExpiry runs the store's own work: expired sessions out, memory back.
-func (s *Service) startExpiry() {
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	wg.Go(func() { s.store.Run(ctx) })
-	s.onStop("end expiry", func(context.Context) error {
-		cancel()
-		wg.Wait()
-		return nil
-	})
-}
+func (s *Service) startExpiry() { s.keepRunning("end expiry", s.store.Run) }
 
 func (s *Service) startStatus(l net.Listener) {
 	srv := s.statusServer()

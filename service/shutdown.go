@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -26,6 +27,18 @@ func (s *Service) onStop(name string, stop func(context.Context) error) {
 // onStopWithin pushes a step that has a time of its own.
 func (s *Service) onStopWithin(within time.Duration, name string, stop func(context.Context) error) {
 	s.steps = append(s.steps, step{name, within, stop})
+}
+
+// keepRunning runs something in a goroutine of its own, until Stop comes to the step of that name.
+func (s *Service) keepRunning(step string, run func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { run(ctx) })
+	s.onStop(step, func(context.Context) error {
+		cancel()
+		wg.Wait()
+		return nil
+	})
 }
 
 // How long the cluster's steps may take, besides what the options say.
