@@ -135,10 +135,10 @@ func TestReplay_RaisesNobody(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, p := range recorded {
+					time.Sleep(time.Millisecond)
 					for _, n := range w.up() {
 						stranger.WriteTo(p, n.Addr().String())
 					}
-					time.Sleep(time.Millisecond)
 				}
 				time.Sleep(5 * time.Second)
 				for _, n := range w.up() {
