@@ -14,8 +14,30 @@ const (
 // done, or the connection to be closed. It never waits.
 func (n *Node) Fresh() bool { return n.pause() < staleAfter }
 
-// pause is how long nothing has been heard of the machine.
-func (n *Node) pause() time.Duration { return n.now() - time.Duration(n.beat.Load()) }
+// pause is how long nothing has been heard of the machine. A computer that was suspended, or whose hypervisor has stopped it, may not know: all of
+// its clocks but the wall clock stand still meanwhile, and that is then set forward. So that it was set forward counts as well; if somebody
+// has merely corrected it, this node asks for nothing.
+func (n *Node) pause() time.Duration {
+	now, lead := n.clocks()
+	return now - time.Duration(n.beat.Load()) + max(0, lead-time.Duration(n.lead.Load()))
+}
+
+// clocks is the time on the machine's clock, and how far the wall clock has run ahead of that.
+func (n *Node) clocks() (now, lead time.Duration) {
+	t := time.Now()
+	now = t.Sub(n.started)
+	if n.o.clock != nil {
+		t = n.o.clock()
+	}
+	return now, t.Round(0).Sub(n.started.Round(0)) - now
+}
+
+// showRunning is what Fresh goes by.
+func (n *Node) showRunning() {
+	now, lead := n.clocks()
+	n.lead.Store(int64(lead))
+	n.beat.Store(int64(now))
+}
 
 // keepFresh shows that the node runs. If it did not, for too long (stopped by a debugger or a hypervisor, say), everything it owns is made a mere
 // copy first, that must be asked for; until that is done, Fresh stays false.
@@ -29,5 +51,5 @@ func (n *Node) keepFresh() {
 		n.counts.fences.Add(1)
 		n.note("warn", "this node stood still for %s; it asks for its sessions before it serves them again", pause.Round(100*time.Millisecond))
 	}
-	n.beat.Store(int64(n.now()))
+	n.showRunning()
 }

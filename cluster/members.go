@@ -59,10 +59,7 @@ func (n *Node) heard(e gossip.Event) {
 	case gossip.Joined:
 		n.members.set(id, m)
 		n.links.Connect(id)
-		n.post(event{do: func(now time.Duration) {
-			n.machine.MemberUp(now, id, meta)
-			n.join(now) // not before: a machine that knows of nobody would conclude that nobody has anything
-		}})
+		n.post(event{do: func(now time.Duration) { n.machine.MemberUp(now, id, meta) }})
 		n.note("info", "%s joined", m.Meta.Name)
 	case gossip.Changed:
 		was := n.members.set(id, m)
@@ -80,14 +77,6 @@ func (n *Node) heard(e gossip.Event) {
 		} else {
 			n.note("warn", "%s failed: it does not answer any more; the sessions it held are out of reach", m.Meta.Name)
 		}
-	}
-}
-
-// join lets the machine draw conclusions from what all members say.
-func (n *Node) join(now time.Duration) {
-	if !n.joined {
-		n.joined = true
-		n.machine.Joined(now)
 	}
 }
 

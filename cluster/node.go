@@ -98,6 +98,7 @@ type Node struct {
 	lastFetch atomic.Uint64
 	counts    counts
 	beat      atomic.Int64 // when run last showed that it runs, on the machine's clock
+	lead      atomic.Int64 // by how much the wall clock was ahead of that, then
 	empty     atomic.Bool  // the machine has handed over everything
 	emptied   chan struct{}
 	draining  atomic.Pointer[drain]
@@ -203,7 +204,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return errors.New("start cluster node: it has been started before")
 	}
 	n.running = true
-	n.beat.Store(int64(n.now()))
+	n.showRunning()
 	n.machineMu.Lock() // what comes waits until all that the machine uses is there
 	err := n.openSnapshot()
 	if err == nil && !n.o.alone() {
@@ -324,11 +325,13 @@ func (n *Node) awaitCluster() {
 	case <-n.stopped:
 		return
 	}
-	found := n.gossip.Found()
-	if found != gossip.FoundMembers { // else it is joined when the machine has heard of them, see heard
-		n.post(event{do: n.join})
-	}
-	switch found {
+	// If there are members, the machine hears of the first of them before this, see gossip.Membership.Ready: one that knows of nobody would conclude
+	// that nobody has anything.
+	n.post(event{do: func(now time.Duration) {
+		n.joined = true
+		n.machine.Joined(now)
+	}})
+	switch n.gossip.Found() {
 	case gossip.FoundMembers:
 		n.note("info", "found the cluster %q", n.o.Cluster)
 	case gossip.SeedsDown:

@@ -205,7 +205,7 @@ func (s *snapshotting) addAll() error {
 		if err := s.ctx.Err(); err != nil {
 			return err
 		}
-		s.beat.Store(int64(s.now())) // however long it takes, this is no standing still
+		s.showRunning() // however long it takes, this is no standing still
 	}
 	return nil
 }

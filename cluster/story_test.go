@@ -654,6 +654,36 @@ func TestPause_IsFenced(t *testing.T) {
 	})
 }
 
+// A computer that was suspended may find only by its wall clock that it stood still. One whose clock was corrected asks in vain; one whose clock was set
+// back does not.
+func TestPause_OfAComputerThatOnlyItsWallClockShows(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		var ahead atomic.Int64
+		f := newFarm(t, 36, 3, func(o *Options) {
+			if o.Name == "b" {
+				o.clock = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+			}
+		})
+		us := f.users(60, "b")
+		b := f.node("b")
+		for _, step := range []time.Duration{-time.Hour, time.Second, 3 * time.Second} {
+			ahead.Add(int64(step))
+			if was, fresh := step < staleAfter, b.Fresh(); fresh != was {
+				t.Errorf("after a step of %v: fresh is %v", step, fresh)
+			}
+			time.Sleep(300 * ms)
+			if !b.Fresh() {
+				t.Errorf("after a step of %v: never fresh again", step)
+			}
+		}
+		if got := b.Stats(); got.Fences != 1 {
+			t.Errorf("%d fences, want 1", got.Fences)
+		}
+		f.within(20*time.Second, "sure of its sessions", func() bool { return b.Stats().Copies == 0 })
+		f.count(us)
+	})
+}
+
 // A session lives for its timeout after it was last used, to the second, wherever it has been meanwhile; and a lock is as old as it is, so that ASP.NET
 // frees it after 110 s.
 func TestTime_TravelsAlong(t *testing.T) {
