@@ -106,6 +106,7 @@ func (n *Node) pump() {
 		at, ok := n.machine.NextTick()
 		early := ok && at < n.armed
 		n.machineMu.Unlock()
+		n.flush()
 		if early {
 			n.nudge()
 		}
@@ -131,6 +132,7 @@ func (n *Node) run() {
 			defer n.machineMu.Unlock()
 			n.work() // requests that had come by then
 			n.abandon()
+			n.flush()
 			return
 		case <-n.wake:
 		case <-timer.C:
@@ -140,12 +142,13 @@ func (n *Node) run() {
 		wait := n.tick()
 		n.armed = n.now() + wait
 		n.machineMu.Unlock()
+		n.flush()
 		n.pump() // what has come meanwhile, and was left to us
 		timer.Reset(wait)
 	}
 }
 
-// work has the machine take all that has come. What it says to a member goes out in one piece.
+// work has the machine take all that has come. What it says to a member goes out in one piece, with the next flush.
 func (n *Node) work() {
 	batch := n.mail.take(n.spare)
 	for i := range batch {
@@ -154,7 +157,6 @@ func (n *Node) work() {
 	}
 	clear(batch)
 	n.spare = batch
-	n.flush()
 }
 
 func (n *Node) flush() {
@@ -194,7 +196,6 @@ func (n *Node) receive(from handoff.NodeID, msg handoff.Message) {
 // tick does what has become due, and returns when to look again.
 func (n *Node) tick() time.Duration {
 	n.keepFresh()
-	defer n.flush()
 	if at, ok := n.machine.NextTick(); ok && at <= n.now() {
 		n.machine.Tick(n.now())
 		n.act()

@@ -76,7 +76,7 @@ type gather struct {
 	mu    sync.Mutex // guards what follows: TLS also writes when it reads, such as an alert
 	on    bool
 	buf   []byte
-	spare []byte // flush's alone, and not guarded
+	spare []byte // for whoever flushes, and not guarded
 }
 
 func (g *gather) Write(p []byte) (int, error) {
@@ -90,15 +90,39 @@ func (g *gather) Write(p []byte) (int, error) {
 	return g.Conn.Write(p)
 }
 
-// flush is called by one goroutine only.
+// flush is called by one goroutine at a time, as is flushNow.
 func (g *gather) flush() error {
-	g.mu.Lock()
-	b := g.buf
-	g.buf = g.spare[:0]
-	g.mu.Unlock()
-	g.spare = b
-	_, err := g.Conn.Write(b)
+	_, err := g.Conn.Write(g.take())
 	return err
+}
+
+// take returns what has been gathered, until it is called again.
+func (g *gather) take() []byte {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	b := g.buf
+	g.buf, g.spare = g.spare[:0], b
+	return b
+}
+
+// flushNow writes what the socket takes at once. The rest is left for flush.
+func (g *gather) flushNow() (rest bool, err error) {
+	b := g.take()
+	n, err := writeNow(g.Conn, b)
+	if err != nil || n == len(b) {
+		return false, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.buf = append(b[:copy(b, b[n:])], g.buf...)
+	g.spare = nil
+	return true, nil
+}
+
+func (g *gather) empty() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.buf) == 0
 }
 
 // begin is called when both ends have greeted each other; end before the last words, which TLS does not let be flushed.

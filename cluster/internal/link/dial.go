@@ -208,6 +208,34 @@ func (c *outgoing) send(p *parcel) (fate, error) {
 	return delivered, nil
 }
 
+// sendsNow tells whether sendNow can be used.
+func (c *outgoing) sendsNow() bool {
+	return c.gather != nil && writesNow(c.raw) && c.gather.empty()
+}
+
+// sendNow writes a parcel without a large body, as far as that does not take waiting. The rest is for sendRest.
+func (c *outgoing) sendNow(p *parcel) (rest bool, err error) {
+	c.sent += p.size()
+	if err := c.c.SetWriteDeadline(time.Now().Add(c.o.WriteTimeout)); err != nil { // the last one may have passed
+		return false, err
+	}
+	if _, err := c.c.Write(p.frames); err != nil {
+		return false, err
+	}
+	return c.gather.flushNow()
+}
+
+// sendRest writes what sendNow has left.
+func (c *outgoing) sendRest() error {
+	if c.gather == nil || c.gather.empty() {
+		return nil
+	}
+	if err := c.c.SetWriteDeadline(time.Now().Add(c.o.WriteTimeout)); err != nil {
+		return err
+	}
+	return c.gather.flush()
+}
+
 // farewell ends a connection so that what was written still arrives: to close a socket with unread pongs in it would send a reset.
 func (c *outgoing) farewell(ctx context.Context) {
 	if c.gather != nil && c.gather.end() != nil {

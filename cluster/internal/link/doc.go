@@ -16,6 +16,9 @@
 // Send puts a message in line and never waits. What is in line goes together, in as few writes as there are flushes: that, and no memory taken
 // for a message but its own, makes a million sessions an hour's work for seconds. A line has a limit; what comes on top is dropped.
 //
+// The lane's goroutine writes, for as long as that takes. But to wake it takes longer than to write a few messages, so Flush writes these itself when nothing
+// was sent just before, and the socket takes them without waiting: a fetched session is here a third sooner.
+//
 // # What is certain
 //
 // A connection delivers in order, once, and all or nothing of a message. When it breaks, what had been written may have arrived or not: the rules
@@ -55,7 +58,8 @@
 //
 // # Locks
 //
-// Transport.mu before lane.mu; all others alone. No lock is held over I/O, a callback, or a channel operation that could wait.
+// lane.pen before Transport.mu before lane.mu; all others alone. No lock is held over I/O, a callback, or a channel operation that could wait, but the
+// pen: who writes holds it, and nobody but the lane's goroutine ever waits for it.
 //
 // # How to read it
 //

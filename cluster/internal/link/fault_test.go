@@ -191,6 +191,43 @@ func TestFlush_ManyMessagesGoInOneWrite(t *testing.T) {
 	})
 }
 
+// What the sockets do not take is left to the lane, in its order, and nobody who sends waits for it.
+func TestFlush_DoesNotWaitForANodeThatIsSlow(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, nil, true)
+	goOn := make(chan struct{})
+	a := w.node("a", func(o *Options) { o.MaxQueue = 64 << 20 })
+	b := w.node("b", func(o *Options) {
+		receive := o.Receive
+		o.Receive = func(from peer.NodeID, m peer.Message) {
+			<-goOn
+			receive(from, m)
+		}
+	})
+	w.meet(a, b)
+	until(t, "connected", connected(a, b))
+	const size = 15 << 10
+	message := push(1, size)
+	var n uint64
+	for a.status(b).Queued < 1<<20 { // until all buffers on the way are full, and then some
+		if n++; n > 4000 {
+			t.Fatal("where does it all go?")
+		}
+		message.Transfer = n
+		a.send(b, message)
+	}
+	close(goOn)
+	for i := range n {
+		got, ok := b.hears().m.(peer.Push)
+		if !ok || got.Transfer != i+1 || got.Record.Size != size {
+			t.Fatalf("got %v, want %d", got, i+1)
+		}
+	}
+	if s := a.status(b); s.Dropped != 0 || s.LastError != "" {
+		t.Errorf("%+v", s)
+	}
+}
+
 type countingConn struct {
 	net.Conn
 	writes *atomic.Int64

@@ -20,7 +20,11 @@ type lane struct {
 	ctx    context.Context // ends with Forget or the transport
 	cancel context.CancelFunc
 	wake   chan struct{} // holds one
-	dirty  bool          // guarded by Transport.mu: to be woken by Flush
+	dirty  bool          // guarded by Transport.mu: Flush has to see to it
+
+	// pen is held by whoever writes to conn: the goroutine, however long that takes, or sendNow, which waits neither for the pen nor with it.
+	pen     sync.Mutex
+	sentNow time.Time // the last time that sendNow had something to send; guarded by pen
 
 	mu       sync.Mutex // guards what follows; held for moments only
 	line     []*parcel  // what waits
@@ -58,6 +62,10 @@ const (
 	maxParcel = 256 << 10
 	// firstParcel is how many it has room for at first.
 	firstParcel = 4 << 10
+	// maxNow is how many bytes are encrypted and written by whoever sends them.
+	maxNow = 16 << 10
+	// calm is how long nothing must have been sent before: when there is much to say, the lane's goroutine makes fewer writes of it.
+	calm = 100 * time.Microsecond
 )
 
 func (t *Transport) newLane(to peer.NodeID, which peer.Lane) *lane {
@@ -238,6 +246,27 @@ func (l *lane) nudge() {
 func (l *lane) take() *parcel {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.takeLocked()
+}
+
+// takeSmall is all that is in line, if that is not much.
+func (l *lane) takeSmall() *parcel {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.line) != 1 || l.queued > maxNow {
+		return nil
+	}
+	return l.takeLocked()
+}
+
+// idle tells whether nothing waits.
+func (l *lane) idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.line) == 0
+}
+
+func (l *lane) takeLocked() *parcel {
 	if len(l.line) == 0 {
 		return nil
 	}
@@ -448,15 +477,11 @@ func (l *lane) serve(c *outgoing) error {
 			return c.err
 		default:
 		}
-		if err := l.sendNews(c); err != nil {
+		sent, err := l.sendNext(c)
+		if err != nil {
 			return err
 		}
-		if p := l.take(); p != nil {
-			fate, err := c.send(p)
-			l.gone(p, fate)
-			if err != nil {
-				return err
-			}
+		if sent {
 			used = time.Now()
 			select {
 			case <-probe.C:
@@ -464,6 +489,8 @@ func (l *lane) serve(c *outgoing) error {
 				continue
 			}
 		} else if ending == nil { // and now everything has been sent
+			l.pen.Lock() // and nobody writes any more
+			defer l.pen.Unlock()
 			c.farewell(l.ctx)
 			return errStopping
 		} else {
@@ -483,12 +510,64 @@ func (l *lane) serve(c *outgoing) error {
 				}
 			}
 		}
+		l.pen.Lock()
 		again, err := c.probe()
+		l.pen.Unlock()
 		if err != nil {
 			return err
 		}
 		probe.Reset(again)
 	}
+}
+
+// sendNext sends what sendNow has left, the news, and what is first in line; sent: something was.
+func (l *lane) sendNext(c *outgoing) (sent bool, err error) {
+	l.pen.Lock()
+	defer l.pen.Unlock()
+	if err := c.sendRest(); err != nil {
+		return false, err
+	}
+	if err := l.sendNews(c); err != nil {
+		return false, err
+	}
+	p := l.take()
+	if p == nil {
+		return false, nil
+	}
+	fate, err := c.send(p)
+	l.gone(p, fate)
+	return true, err
+}
+
+// sendNow sends what is in line from the caller's goroutine, if that is little, nobody else is sending, and it takes no waiting: to wake the lane's goroutine,
+// and with it the runtime's search for more to do, takes longer than to send a few messages. False: something is left for that.
+func (l *lane) sendNow() bool {
+	if l.which != peer.Small || !l.pen.TryLock() {
+		return false
+	}
+	defer l.pen.Unlock()
+	c := l.connected()
+	if c == nil || !c.sendsNow() {
+		return false
+	}
+	now := time.Now()
+	busy := now.Sub(l.sentNow) < calm
+	l.sentNow = now
+	if busy {
+		return false
+	}
+	p := l.takeSmall()
+	if p == nil {
+		return false
+	}
+	rest, err := c.sendNow(p)
+	if err != nil {
+		c.close() // which the lane's goroutine will notice
+		l.gone(p, doubtful)
+		return false
+	}
+	l.gone(p, delivered)
+	return !rest && l.idle()
 }
 
 func (l *lane) connected() *outgoing {

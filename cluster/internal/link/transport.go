@@ -157,17 +157,32 @@ func longClaims(claims []peer.Claim) bool {
 	return size > smallBody
 }
 
-// Flush lets go what was sent since the last Flush. So whoever sends many messages for one reason pays for one write per node.
+// Flush lets go what was sent since the last Flush. So whoever sends many messages for one reason pays for one write per node. It does not wait.
 func (t *Transport) Flush() {
+	var now [maxLanesNow]*lane
+	n := 0
 	t.mu.Lock()
 	for i, l := range t.dirty {
 		l.dirty = false
-		l.nudge()
+		if n < len(now) {
+			now[n] = l
+			n++
+		} else {
+			l.nudge()
+		}
 		t.dirty[i] = nil
 	}
 	t.dirty = t.dirty[:0]
 	t.mu.Unlock()
+	for _, l := range now[:n] {
+		if !l.sendNow() {
+			l.nudge()
+		}
+	}
 }
+
+// maxLanesNow is to how many nodes a Flush writes itself. More are worth waking somebody for.
+const maxLanesNow = 8
 
 // Recheck closes all connections that Accepts does not accept any more. To be called when the keys have changed.
 func (t *Transport) Recheck() {
