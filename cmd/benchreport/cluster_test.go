@@ -52,7 +52,10 @@ func TestClusterSections_Judge(t *testing.T) {
 		"flood":           {floodFigures{rounds(800, 1, 121), rounds(1000, 1, 100), rounds(1, 1, 1), rounds(1, 1, 1)}, []bool{true, false}},
 		"drain": {drainFigures{1, 1, 1, 12 * time.Second, 0, "", 100, 121, rounds(1, 1, 100)[1], rounds(1, 1, 200)[1]},
 			[]bool{true, false, true, true}},
-		"meet": {meetFigures{[]string{"ring"}, []time.Duration{3 * time.Second}, []time.Duration{5 * time.Second}}, []bool{true, false}},
+		"growth":             {growthFigures{{3, expense{7, 1, 2}, expense{4, 1, 1}, expense{4, 1, 1}}, {9, expense{19, 1, 2}, expense{16, 1, 1}, expense{16, 1, 1}}}, []bool{true, true}},
+		"growth, of another": {growthFigures{{3, expense{7, 1, 2}, expense{4, 1, 1}, expense{5, 1, 1}}, {9, expense{19, 1, 3}, expense{16, 1, 1}, expense{16, 1, 1}}}, []bool{false, false}},
+		"growth of nothing":  {growthFigures{}, []bool{false, false}},
+		"meet":               {meetFigures{[]string{"ring"}, []time.Duration{3 * time.Second}, []time.Duration{5 * time.Second}}, []bool{true, false}},
 	} {
 		s := tt.of.section()
 		var met []bool

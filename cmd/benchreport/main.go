@@ -78,6 +78,7 @@ var measurements = []struct {
 	{"cluster-cost", "Cost of being in a cluster", cost},
 	{"cluster-flood", "A held refresh key", flood},
 	{"cluster-drain", "A node leaves", drain},
+	{"cluster-growth", "Growth", growth},
 }
 
 func run(ctx context.Context) error {
