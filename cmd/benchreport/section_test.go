@@ -88,8 +88,8 @@ func TestSections_SayWhatIsMet(t *testing.T) {
 		{"expiry", expiryFigures{window: 8 * time.Second, gone: 7 * time.Second, free: 8 * time.Second, before: result(0, 100, 0), during: result(0, 150, 0)}, "yyny"},
 		{"expiry never", expiryFigures{window: 8 * time.Second, before: result(0, 100, 0), during: result(0, 151, 0)}, "ynnn"},
 		{"expiry, stored too slowly", expiryFigures{window: 20 * time.Second, gone: 5 * time.Second, free: 6 * time.Second, before: result(0, 100, 0), during: result(0, 100, 0)}, "nyny"},
-		{"page", &pageFigures{rounds: [2][]*bench.Result{{result(1000, 0, 0)}, {result(991, 0, 0)}}, answers: []time.Duration{99 * time.Millisecond}}, "yy"},
-		{"page, slow and dear", &pageFigures{rounds: [2][]*bench.Result{{result(1000, 0, 0)}, {result(989, 0, 0)}}, answers: []time.Duration{101 * time.Millisecond}}, "nn"},
+		{"page", &pageFigures{rounds: [2][]*bench.Result{{result(1000, 0, 0)}, {result(991, 0, 0)}}, answers: []time.Duration{99 * time.Millisecond}}, "yyy"},
+		{"page, slow and dear", &pageFigures{rounds: [2][]*bench.Result{{result(1000, 0, 0)}, {result(989, 0, 0)}}, answers: []time.Duration{101 * time.Millisecond}}, "nny"},
 		{"start", startFigures{time.Second, 90 * time.Millisecond, 110 * time.Millisecond, 100 * time.Millisecond, 10 * time.Millisecond}, "y"},
 	} {
 		s := tt.of.section()
