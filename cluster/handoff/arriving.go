@@ -153,6 +153,7 @@ func (m *Machine) own(a *affair) {
 		m.mustAdopt(a)
 		return
 	}
+	m.owns(r.Epoch)
 	m.sessions.Own(a.key, r)
 	m.claimMoved(a.key, r.Epoch)
 	m.pumpDrain()
@@ -266,6 +267,7 @@ func (m *Machine) dropCopy(a *affair) {
 func (m *Machine) adopt(a *affair, seen Epoch) {
 	m.stats.Adopted++
 	e := max(seen, a.round.adopt) + 1
+	m.owns(e)
 	m.sessions.Adopt(a.key, e)
 	m.notes.set(m.now, a.key, came, e, "", Transfer{})
 	m.endAdoption(a)

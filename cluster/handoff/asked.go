@@ -197,6 +197,7 @@ func (m *Machine) reply(q *ask, r Reply) {
 	q.times++
 	q.said = r.Says
 	r.Key, r.Round, r.Ask, r.Nth, r.View = q.find.Key, q.find.Round, q.find.Ask, q.times, m.members.digest
+	r.Horizon = m.horizon()
 	m.send(q.from, r, int(q.find.Ask))
 }
 

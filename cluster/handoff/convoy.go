@@ -182,6 +182,7 @@ func (m *Machine) stayAll(c *convoy) {
 		each(c.with, func(i int) {
 			p := &c.pushes[i]
 			m.stats.Aborted++
+			m.owns(p.Record.Epoch + 1)
 			m.sessions.Stay(p.Key, p.Transfer, p.Record.Epoch+1)
 			if a := m.affairs[p.Key]; a != nil {
 				m.touch(a)

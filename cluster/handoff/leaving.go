@@ -289,6 +289,7 @@ func (m *Machine) abort(a *affair, d *departure) {
 // stay makes a session that was to leave owned again. Its epoch is above the one it was pushed with.
 func (m *Machine) stay(a *affair, d *departure, e Epoch) {
 	m.dropDeparture(a, d)
+	m.owns(e)
 	m.sessions.Stay(d.key, d.ticket, e)
 }
 

@@ -26,7 +26,7 @@ type Machine struct {
 	notes    notes
 
 	lastNumber       uint64 // of rounds, tickets and batches: none is used twice
-	lastEpoch        Epoch  // that a session was made with
+	lastEpoch        Epoch  // the highest that a session was made with, or owned at, here
 	departures       map[Ticket]*departure
 	convoys          map[uint64]*convoy    // that leave
 	committedConvoys int                   // of them

@@ -220,14 +220,24 @@ func (m *Machine) tellNowhere(a *affair, q *request, seen Epoch) {
 	}
 }
 
-// newEpoch is above everything known of the session, and above everything forgotten, as far as clocks agree to within NoteLife.
+// newEpoch is above everything known of the session, and above everything forgotten: seen is that by all members' clocks, and by
+// what they had.
 func (m *Machine) newEpoch(k Key, seen Epoch) Epoch {
-	m.lastEpoch = max(m.epochAt(m.now), seen+1, m.notes.of(k).epoch+1, m.lastEpoch+1)
+	m.lastEpoch = max(m.horizon()+1, seen+1, m.notes.of(k).epoch+1)
 	return m.lastEpoch
 }
+
+// horizon is as high as any epoch that a session has had here.
+func (m *Machine) horizon() Epoch { return max(m.epochAt(m.now), m.lastEpoch) }
+
+// owns: a session is owned here, at an epoch.
+func (m *Machine) owns(e Epoch) { m.lastEpoch = max(m.lastEpoch, e) }
 
 // epochAt is the least epoch of sessions made at a time: microseconds, not milliseconds, since a session can be made, removed and made anew
 // by another node within one of those; with room for 4096 moves in each.
 func (m *Machine) epochAt(t time.Duration) Epoch {
-	return Epoch(max(m.o.Started+t.Microseconds(), 0)) << 12
+	return Epoch(min(max(m.o.Started+t.Microseconds(), 0), latest)) << 12
 }
+
+// latest is as far as clocks are believed, the year 2112: beyond, there would be no room above.
+const latest = 1<<52 - 1<<40

@@ -242,7 +242,7 @@ func (m *Machine) nowhere(a *affair) (seen Epoch, ok bool) {
 			ok = false
 			continue
 		}
-		seen = max(seen, p.reply.Epoch)
+		seen = max(seen, p.reply.Epoch, p.reply.Horizon)
 		switch p.reply.Says {
 		case No:
 		case Gone:

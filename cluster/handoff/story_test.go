@@ -232,6 +232,24 @@ func TestCreators_OnOneNodeWaitForEachOther(t *testing.T) {
 	s.expect("a", read, handoff.Here)
 }
 
+// A session was removed where the clock is ahead, and its node's machine has not been told so yet.
+func TestCreators_AreAboveWhatWasThereAMomentAgo(t *testing.T) {
+	s := newStageWith(t, func(o *handoff.Options) {
+		if o.Self == "b" {
+			o.Started += time.Hour.Microseconds()
+		}
+	}, "a", "b")
+	first := s.want("b", handoff.Put, handoff.NoCookie)
+	s.settle()
+	s.finish("b", first)
+	was := s.nodes["b"].answers[first].Epoch
+	second := s.want("a", handoff.Put, handoff.NoCookie)
+	s.settle()
+	if is := s.nodes["a"].answers[second].Epoch; is <= was {
+		t.Errorf("made anew at epoch %d, it was at %d", is, was)
+	}
+}
+
 func TestLock_KeepsASessionWhereItIs(t *testing.T) {
 	for _, tc := range []struct {
 		purpose handoff.Purpose

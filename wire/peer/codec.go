@@ -53,7 +53,11 @@ func (m Reply) append(b []byte) []byte {
 	b = appendU64(b, uint64(m.Age))
 	b = appendU64(b, m.View)
 	b = appendName(b, m.Holder)
-	return appendKey(b, m.Key)
+	b = appendKey(b, m.Key)
+	if m.Horizon == 0 {
+		return b
+	}
+	return appendU64(b, uint64(m.Horizon))
 }
 
 func (f *fields) reply() (m Reply) {
@@ -67,6 +71,9 @@ func (f *fields) reply() (m Reply) {
 	m.View = f.u64()
 	m.Holder = f.name()
 	m.Key = f.key()
+	if len(f.rest) > 0 {
+		m.Horizon = Epoch(f.u64())
+	}
 	return m
 }
 

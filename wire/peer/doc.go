@@ -31,7 +31,7 @@
 //
 //	kind      fields
 //	Find      8B round | 4B ask | 1B flags: 1 create | 4B cookie | 8B wait | 8B adopt | 8B priority: arrived | name priority: node | key
-//	Reply     8B round | 4B ask | 4B nth | 1B says | 8B epoch | 4B cookie | 8B age | 8B view | name holder | key
+//	Reply     8B round | 4B ask | 4B nth | 1B says | 8B epoch | 4B cookie | 8B age | 8B view | name holder | key | 8B horizon
 //	Push      8B transfer | 8B epoch | 1B flags: 1 locked, 2 new | 4B cookie | 8B lock age | 4B timeout | 8B time left | 4B size | key, then the body
 //	Ack       8B transfer | key
 //	Refuse    8B transfer | 1B why | key
@@ -61,7 +61,7 @@
 // # What may change
 //
 // Old and new nodes run side by side. Fields are appended: whoever does not know one ignores the bytes, and one that is missing means zero
-// (there is one, the time in a Pong; the others above are all required). Kinds, and the numbers of Says and Refusal, are appended too: a frame of an unknown
+// (there are two, the time in a Pong and the horizon in a Reply; the others above are all required). Kinds, and the numbers of Says and Refusal, are appended too: a frame of an unknown
 // kind is skipped. Whatever cannot be said so takes a new version: a node says in its Hello which versions it speaks, and two that share none part with
 // an explanation. Hello and Denied look the same in every version.
 //

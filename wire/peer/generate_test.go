@@ -55,6 +55,7 @@ var (
 				Key: key, Round: n.Draw(t, "round"), Ask: rapid.Uint32().Draw(t, "ask"), Nth: rapid.Uint32().Draw(t, "nth"),
 				Says: peer.Says(rapid.IntRange(1, 255).Draw(t, "says")), Epoch: epochs.Draw(t, "epoch"), Holder: nodes.Draw(t, "holder"),
 				Cookie: rapid.Int32().Draw(t, "cookie"), Age: spans.Draw(t, "age"), View: n.Draw(t, "view"),
+				Horizon: epochs.Draw(t, "horizon"),
 			}
 		case peer.KindPush:
 			return peer.Push{Key: key, Transfer: n.Draw(t, "transfer"), Record: records.Draw(t, "record")}

@@ -144,6 +144,8 @@ type Reply struct {
 	Cookie int32         // with Locked, Parked
 	Age    time.Duration // with Locked, Parked
 	View   uint64        // digest of the members that the answerer knows
+	// Horizon is no lower than any epoch that the answerer has had the session at, also if that was a moment ago; 0 if it does not say.
+	Horizon Epoch
 }
 
 // Says is what a Reply says. The first six end the question; after the others the answerer will say more.

@@ -30,8 +30,9 @@ var golden = []golden1{
 		"00000039 01 0000000000000001 00000002 01 ffffffff 000000001dcd6500 0000000000000004 0000000000000003 08 77656230312d3061 0004 2f612f62",
 	},
 	{
-		peer.Reply{Key: "/a/b", Round: 1, Ask: 2, Nth: 3, Says: peer.Hint, Epoch: 4, Holder: "web02-0b", Cookie: 5, Age: 6, View: 7},
-		"0000003d 02 0000000000000001 00000002 00000003 03 0000000000000004 00000005 0000000000000006 0000000000000007 08 77656230322d3062 0004 2f612f62",
+		peer.Reply{Key: "/a/b", Round: 1, Ask: 2, Nth: 3, Says: peer.Hint, Epoch: 4, Holder: "web02-0b", Cookie: 5, Age: 6, View: 7, Horizon: 8},
+		"00000045 02 0000000000000001 00000002 00000003 03 0000000000000004 00000005 0000000000000006 0000000000000007 08 77656230322d3062 0004 2f612f62" +
+			"0000000000000008",
 	},
 	{
 		peer.Push{Key: "/a/b", Transfer: 1, Record: peer.Record{Epoch: 2, Locked: true, Cookie: 3, LockAge: 4, Timeout: 20, TimeLeft: 5, New: true, Size: 6}},
@@ -78,6 +79,10 @@ var golden = []golden1{
 // older are frames as versions before sent them, without the fields that have been appended since.
 var older = []golden1{
 	{peer.Pong{N: 1}, "00000009 83 0000000000000001"},
+	{
+		peer.Reply{Key: "/a/b", Round: 1, Ask: 2, Nth: 3, Says: peer.Hint, Epoch: 4, Holder: "web02-0b", Cookie: 5, Age: 6, View: 7},
+		"0000003d 02 0000000000000001 00000002 00000003 03 0000000000000004 00000005 0000000000000006 0000000000000007 08 77656230322d3062 0004 2f612f62",
+	},
 }
 
 func TestAppend_BytesOfEveryKind(t *testing.T) {
