@@ -95,7 +95,7 @@ func (m *scriptedMesh) arrive(t testing.TB, key session.Key, epoch uint64, body 
 	stored := b.Stored()
 	defer stored.Release()
 	r := session.Record{Epoch: epoch, Cookie: cookie, Locked: locked, Timeout: 20, TimeLeft: 20 * time.Minute, Body: stored}
-	if !m.moves.Admit(key.Whole(), r, false) {
+	if _, ok := m.moves.Admit(key.Whole(), r, false); !ok {
 		t.Error("no room")
 		return
 	}
