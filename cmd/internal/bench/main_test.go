@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,17 +51,24 @@ func TestMain_OneRun(t *testing.T) {
 func TestMain_WrongAnswersAreAnError(t *testing.T) {
 	t.Parallel()
 	service := startFake(t)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var acquired atomic.Int32
 	service.spoil = func(_ *fake, r *fakeRequest, answer string) (string, error) {
-		if r.Op == "acquire" {
-			return fakestate.NotFound(), nil
+		if r.Op != "acquire" {
+			return answer, nil
 		}
-		return answer, nil
+		if acquired.Add(1) == 3 { // of two connections: one has had a wrong answer
+			stop()
+		}
+		return fakestate.NotFound(), nil
 	}
 	var out bytes.Buffer
 	o := testOptions(t, &out)
 	o.Addrs = []string{service.addr}
 	o.JSON = true
-	err := Main(t.Context(), o)
+	o.Duration = time.Minute // it is stopped before, however slow the machine is
+	err := Main(ctx, o)
 	if err == nil || !strings.Contains(err.Error(), "wrong answers") {
 		t.Errorf("Main: %v, want an error about wrong answers", err)
 	}
