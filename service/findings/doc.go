@@ -4,7 +4,7 @@
 // What it remembers is since when something is wrong.
 //
 //	Kind               is found when                                                              file
-//	application-ids    the same application arrives under several application ids                 applications.go
+//	application-ids    the same application arrives under several application ids                 applications.go, applications_text.go
 //	memory             a node's memory for sessions is nearly full, or it refuses sessions        memory.go
 //	long-lock          a session has been locked for longer than a page may run                   locks.go
 //	unreachable        a member takes part in gossip, but its transfer port cannot be reached     members.go
