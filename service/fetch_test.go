@@ -61,11 +61,20 @@ func (m *scriptedMesh) awaitDone(n int) {
 	}
 }
 
-// Drain hands everything to nobody in particular.
+// Drain hands everything to nobody in particular. A session whose answer has just been read may be that request's for a moment yet.
 func (m *scriptedMesh) Drain(context.Context) error {
-	for i, k := range m.moves.Pick(100) {
-		m.moves.Leave(k, uint64(1+i), session.Terms{Any: true})
-		m.moves.Forget(k, uint64(1+i))
+	tickets := map[string]uint64{}
+	for tries := 0; tries < 10_000 && m.store.Stats().Active > 0; tries++ {
+		for _, k := range m.moves.Pick(100) {
+			if tickets[k] == 0 {
+				tickets[k] = uint64(1 + len(tickets))
+				m.moves.Leave(k, tickets[k], session.Terms{Any: true})
+			}
+		}
+		for k, ticket := range tickets {
+			m.moves.Forget(k, ticket)
+		}
+		runtime.Gosched()
 	}
 	return nil
 }
