@@ -175,6 +175,31 @@ func TestConvoy_UndeliveredAfterAll(t *testing.T) {
 	s.drainedTo(5, map[handoff.Key]handoff.Epoch{"k0": 10, "k1": 10, "k2": 10, "k3": 10, "k4": 10})
 }
 
+// A sender that took the receiver for dead for a moment has kept the sessions, and says nothing. The receiver, which has never missed it, asks.
+func TestConvoy_SenderKeptItWithoutAWord(t *testing.T) {
+	s := convoyStage(t, 5)
+	s.carry("a", "b", handoff.KindConvoy)
+	s.lost()
+	s.nodes["a"].down("b")
+	s.nodes["a"].do(func(m *handoff.Machine) { m.MemberUp(s.now, "b", handoff.Meta{Full: true}) })
+	if got := s.nodes["b"].m.Stats().Arriving; got != 5 {
+		t.Fatalf("%d are arriving", got)
+	}
+	s.pass(2*time.Second, true)
+	if got := s.nodes["b"].m.Stats().Arriving; got != 0 {
+		t.Errorf("%d are still arriving", got)
+	}
+	for i := range 5 {
+		k := handoff.Key(fmt.Sprint("k", i))
+		if e := s.nodes["a"].shelf.kept[k]; e == nil || e.state != handoff.Owned {
+			t.Errorf("%s is %+v at a", k, e)
+		}
+		if e := s.nodes["b"].shelf.kept[k]; e != nil {
+			t.Errorf("%s is %+v at b", k, e)
+		}
+	}
+}
+
 // A node that stood still takes back what it had sent, as far as the receiver is not to have it.
 func TestConvoy_FencedSender(t *testing.T) {
 	s := convoyStage(t, 5)
