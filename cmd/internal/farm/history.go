@@ -39,6 +39,10 @@ func faultf(kind faultKind, format string, args ...any) *fault {
 // danglingTime is how long a request that was not answered may still be carried out: a web server waits 10 s, a stopped node longer.
 const danglingTime = 30 * time.Second
 
+// settling is how long after it was heard of a lost session again others may still not know: written on both sides of a cut, it has two owners until
+// these have compared what they have.
+const settling = time.Second
+
 // absent is the version of a session that is not there.
 const absent = 0
 
@@ -120,6 +124,9 @@ func (h *history) send(u *user, node string, r bench.Request) *asked {
 	held := h.holders[u]
 	delete(h.holders, u) // whatever it is, the lock is not used after it
 	h.flying[node]++
+	if slices.Contains(h.doomed, node) { // which may fetch the session now, and be gone with it before it answers
+		h.forgiven = h.acked != absent || len(h.maybe) > 0
+	}
 	return &asked{h: h, user: u, held: held, node: node, r: r, floor: h.acked, allowed: slices.Clone(h.maybe), sent: time.Now()}
 }
 
@@ -211,8 +218,13 @@ func (a *asked) answered(answer bench.Answer) (v verdict) {
 		h.at[a.node] = time.Now()
 		switch a.r.Verb {
 		case bench.Set, bench.Remove, bench.ReleaseExclusive:
-			gone := h.forgiven || h.acked == absent || h.created.After(a.sent) // with its lock, and others have created it anew
-			if a.held && !h.stolen[a.r.Cookie] && !gone {
+			gone := h.forgiven || h.acked == absent || h.created.After(a.sent) || // with its lock, and others have created it anew
+				time.Since(h.pardoned) < settling
+			switch {
+			case !a.held || h.stolen[a.r.Cookie]:
+			case gone:
+				h.dangling = time.Now().Add(danglingTime) // the lock was not ended
+			default:
 				v.fault = faultf(WriteRefused, "%v of session %d through %s with the cookie of its lock was answered 423", a.r.Verb, h.session, a.node)
 			}
 		}

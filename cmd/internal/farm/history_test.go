@@ -2,6 +2,7 @@ package farm
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"statemesh/cmd/internal/bench"
@@ -52,6 +53,48 @@ func TestJudge_AnInsertMayHaveMetWhatCameBack(t *testing.T) {
 				if got != want || v.late {
 					t.Errorf("read %d: %q, late %v; want %q", version, got, v.late, want)
 				}
+			}
+		})
+	}
+}
+
+// written is a session of version 1, last heard of at a node.
+func written(node string) *history {
+	h := &history{newest: 1, holders: map[*user]bool{}, stolen: map[int32]bool{}, at: map[string]time.Time{}, flying: map[string]int{}}
+	h.send(&user{}, node, bench.Request{Verb: bench.Set, Version: 1}).answered(bench.Answer{Status: 200, Cookie: -1})
+	return h
+}
+
+// A node that is being stopped may have fetched the session for a request that it does not answer any more.
+func TestJudge_GoneWithANodeThatWasAskedForIt(t *testing.T) {
+	t.Parallel()
+	for node, lost := range map[string]bool{"b": true, "c": false} {
+		synctest.Test(t, func(t *testing.T) {
+			h := written("a")
+			h.doom([]string{"b"})
+			time.Sleep(time.Millisecond)
+			h.send(&user{}, node, bench.Request{Verb: bench.Get}) // and no answer
+			v := h.send(&user{}, "a", bench.Request{Verb: bench.Get}).answered(bench.Answer{Status: 404})
+			if v.lost != lost || (v.fault == nil) != lost {
+				t.Errorf("asked for through %s: %+v", node, v)
+			}
+		})
+	}
+}
+
+// On both sides of a cut there was an owner, and it takes a moment until the one knows of the other; but no longer.
+func TestJudge_RefusedWhileTwoOwnersMeet(t *testing.T) {
+	t.Parallel()
+	for after, right := range map[time.Duration]bool{settling / 2: true, settling * 2: false} {
+		synctest.Test(t, func(t *testing.T) {
+			h, u := written("b"), &user{}
+			h.doom([]string{"b"}) // cut off
+			time.Sleep(time.Millisecond)
+			h.send(u, "a", bench.Request{Verb: bench.GetExclusive}).answered(bench.Answer{Status: 200, Version: 1, Cookie: 2})
+			time.Sleep(after)
+			v := h.send(u, "c", bench.Request{Verb: bench.Set, Version: 2, Cookie: 2}).answered(bench.Answer{Status: 423, Cookie: 5})
+			if (v.fault == nil) != right {
+				t.Errorf("after %v: %+v", after, v)
 			}
 		})
 	}
