@@ -75,13 +75,17 @@ func (m Meta) append(b []byte) []byte {
 
 func appendAddr(b []byte, a netip.AddrPort) []byte {
 	b = binary.BigEndian.AppendUint16(b, a.Port())
-	ip := a.Addr().Unmap()
-	if ip.IsUnspecified() {
-		ip = netip.Addr{}
-	}
-	raw := ip.AsSlice()
+	raw := specified(a.Addr()).AsSlice()
 	b = append(b, byte(len(raw)))
 	return append(b, raw...)
+}
+
+// specified is an address that others can use, or none: not 0.0.0.0, which a node may listen on.
+func specified(ip netip.Addr) netip.Addr {
+	if ip = ip.Unmap(); ip.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return ip
 }
 
 func appendString(b []byte, s string) []byte {
@@ -166,7 +170,7 @@ func (r *reader) addr() netip.AddrPort {
 		return netip.AddrPortFrom(netip.Addr{}, port)
 	case 4, 16:
 		ip, _ := netip.AddrFromSlice(r.take(n))
-		return netip.AddrPortFrom(ip.Unmap(), port)
+		return netip.AddrPortFrom(specified(ip), port)
 	default:
 		r.err = errors.Join(r.err, fmt.Errorf("meta has an address of %d bytes", n))
 		return netip.AddrPort{}
