@@ -154,9 +154,15 @@ func (c *Crowd) Pages() uint64 {
 
 // Doom tells the crowd that nodes are about to be killed, or taken for dead: sessions that may be there may go with them. Until Doom of
 // others, or of none.
-func (c *Crowd) Doom(nodes ...string) {
+func (c *Crowd) Doom(nodes ...string) { c.doom(nodes, false) }
+
+// CutOff is Doom for nodes that go on by themselves, and are back when the cut is healed: what was written on both sides has two owners until these
+// have compared what they have, and meanwhile one of them may refuse what the other has allowed.
+func (c *Crowd) CutOff(nodes ...string) { c.doom(nodes, true) }
+
+func (c *Crowd) doom(nodes []string, cut bool) {
 	for _, h := range c.histories {
-		h.doom(nodes)
+		h.doom(nodes, cut)
 	}
 }
 

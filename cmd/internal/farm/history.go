@@ -71,6 +71,7 @@ type history struct {
 	at       map[string]time.Time // nodes that the session may be at, and when a request through them ended
 	flying   map[string]int       // requests on their way, by node
 	doomed   []string             // nodes that are being killed
+	cut      bool                 // or cut off, and go on by themselves
 	forgiven bool                 // the session may have been there then: one 404 is no fault
 	pardoned time.Time            // when it was heard of again after that; by a write, perhaps, that has made it anew
 
@@ -124,9 +125,6 @@ func (h *history) send(u *user, node string, r bench.Request) *asked {
 	held := h.holders[u]
 	delete(h.holders, u) // whatever it is, the lock is not used after it
 	h.flying[node]++
-	if slices.Contains(h.doomed, node) { // which may fetch the session now, and be gone with it before it answers
-		h.forgiven = h.acked != absent || len(h.maybe) > 0
-	}
 	return &asked{h: h, user: u, held: held, node: node, r: r, floor: h.acked, allowed: slices.Clone(h.maybe), sent: time.Now()}
 }
 
@@ -218,11 +216,10 @@ func (a *asked) answered(answer bench.Answer) (v verdict) {
 		h.at[a.node] = time.Now()
 		switch a.r.Verb {
 		case bench.Set, bench.Remove, bench.ReleaseExclusive:
-			gone := h.forgiven || h.acked == absent || h.created.After(a.sent) || // with its lock, and others have created it anew
-				time.Since(h.pardoned) < settling
+			gone := h.forgiven || h.acked == absent || h.created.After(a.sent) // with its lock, and others have created it anew
 			switch {
-			case !a.held || h.stolen[a.r.Cookie]:
-			case gone:
+			case !a.held || h.stolen[a.r.Cookie] || gone:
+			case h.cut && time.Since(h.pardoned) < settling:
 				h.dangling = time.Now().Add(danglingTime) // the lock was not ended
 			default:
 				v.fault = faultf(WriteRefused, "%v of session %d through %s with the cookie of its lock was answered 423", a.r.Verb, h.session, a.node)
@@ -331,7 +328,7 @@ func (h *history) setLocked(version uint32) {
 // goneLocked judges a 404.
 func (a *asked) goneLocked() verdict {
 	h := a.h
-	if h.forgiven && h.acked != absent {
+	if (h.forgiven || h.atDoomedLocked()) && h.acked != absent { // it may have been fetched for a request that is not answered any more
 		h.forgiven = false
 		h.acked, h.ghost = absent, h.acked
 		clear(h.holders)
@@ -344,11 +341,11 @@ func (a *asked) goneLocked() verdict {
 	return a.readLocked(absent)
 }
 
-// doom notes that nodes are about to be killed, and forgives the session if it may be there.
-func (h *history) doom(nodes []string) {
+// doom notes that nodes are about to be killed, or cut off, and forgives the session if it may be there.
+func (h *history) doom(nodes []string, cut bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.doomed = nodes
+	h.doomed, h.cut = nodes, cut
 	if h.atDoomedLocked() {
 		h.forgiven = h.acked != absent || len(h.maybe) > 0
 	}

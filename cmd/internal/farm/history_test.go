@@ -26,7 +26,7 @@ func TestJudge_AnInsertMayHaveMetWhatCameBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := &history{acked: 2, newest: 3, holders: map[*user]bool{}, stolen: map[int32]bool{}, at: map[string]time.Time{"b": time.Now()}, flying: map[string]int{}}
-			h.doom([]string{"b"})
+			h.doom([]string{"b"}, false)
 			ask := func(verb bench.Verb, version uint32, a bench.Answer) verdict {
 				return h.send(nil, "a", bench.Request{Verb: verb, Version: version}).answered(a)
 			}
@@ -71,7 +71,7 @@ func TestJudge_GoneWithANodeThatWasAskedForIt(t *testing.T) {
 	for node, lost := range map[string]bool{"b": true, "c": false} {
 		synctest.Test(t, func(t *testing.T) {
 			h := written("a")
-			h.doom([]string{"b"})
+			h.doom([]string{"b"}, false)
 			time.Sleep(time.Millisecond)
 			h.send(&user{}, node, bench.Request{Verb: bench.Get}) // and no answer
 			v := h.send(&user{}, "a", bench.Request{Verb: bench.Get}).answered(bench.Answer{Status: 404})
@@ -85,16 +85,20 @@ func TestJudge_GoneWithANodeThatWasAskedForIt(t *testing.T) {
 // On both sides of a cut there was an owner, and it takes a moment until the one knows of the other; but no longer.
 func TestJudge_RefusedWhileTwoOwnersMeet(t *testing.T) {
 	t.Parallel()
-	for after, right := range map[time.Duration]bool{settling / 2: true, settling * 2: false} {
+	for _, tt := range []struct {
+		cut   bool
+		after time.Duration
+		right bool
+	}{{true, settling / 2, true}, {true, settling * 2, false}, {false, settling / 2, false}} {
 		synctest.Test(t, func(t *testing.T) {
 			h, u := written("b"), &user{}
-			h.doom([]string{"b"}) // cut off
+			h.doom([]string{"b"}, tt.cut)
 			time.Sleep(time.Millisecond)
 			h.send(u, "a", bench.Request{Verb: bench.GetExclusive}).answered(bench.Answer{Status: 200, Version: 1, Cookie: 2})
-			time.Sleep(after)
+			time.Sleep(tt.after)
 			v := h.send(u, "c", bench.Request{Verb: bench.Set, Version: 2, Cookie: 2}).answered(bench.Answer{Status: 423, Cookie: 5})
-			if (v.fault == nil) != right {
-				t.Errorf("after %v: %+v", after, v)
+			if (v.fault == nil) != tt.right {
+				t.Errorf("%+v: %+v", tt, v)
 			}
 		})
 	}

@@ -103,7 +103,7 @@ func TestNetwork_CutOffAndHealed(t *testing.T) {
 	end := users.Start(t.Context())
 	wait(t, time.Second)
 	c.doors[0].Shut()
-	users.Doom(c.Nodes[0].Name) // what it has is not there for the others, once they take it for dead
+	users.CutOff(c.Nodes[0].Name) // what it has is not there for the others, once they take it for dead
 	c.net.Cut(c.hosts[0], c.hosts[1])
 	c.net.Cut(c.hosts[0], c.hosts[2])
 	for _, n := range c.Nodes[1:] {
