@@ -189,15 +189,7 @@ func TestConvoy_SenderKeptItWithoutAWord(t *testing.T) {
 	if got := s.nodes["b"].m.Stats().Arriving; got != 0 {
 		t.Errorf("%d are still arriving", got)
 	}
-	for i := range 5 {
-		k := handoff.Key(fmt.Sprint("k", i))
-		if e := s.nodes["a"].shelf.kept[k]; e == nil || e.state != handoff.Owned {
-			t.Errorf("%s is %+v at a", k, e)
-		}
-		if e := s.nodes["b"].shelf.kept[k]; e != nil {
-			t.Errorf("%s is %+v at b", k, e)
-		}
-	}
+	s.onlyAt("a", "b", 5)
 }
 
 // A node that stood still takes back what it had sent, as far as the receiver is not to have it.
@@ -206,13 +198,19 @@ func TestConvoy_FencedSender(t *testing.T) {
 	s.carry("a", "b", handoff.KindConvoy)
 	s.nodes["a"].do(func(m *handoff.Machine) { m.Fence(s.now) })
 	s.pass(3*time.Second, true)
-	for i := range 5 {
+	s.onlyAt("b", "a", 5)
+}
+
+// onlyAt: the first n sessions are one node's, and the other has nothing of them.
+func (s *stage) onlyAt(owner, other handoff.NodeID, n int) {
+	s.t.Helper()
+	for i := range n {
 		k := handoff.Key(fmt.Sprint("k", i))
-		if e := s.nodes["b"].shelf.kept[k]; e == nil || e.state != handoff.Owned {
-			t.Errorf("%s is %+v at b", k, e)
+		if e := s.nodes[owner].shelf.kept[k]; e == nil || e.state != handoff.Owned {
+			s.t.Errorf("%s is %+v at %s", k, e, owner)
 		}
-		if e := s.nodes["a"].shelf.kept[k]; e != nil {
-			t.Errorf("%s is %+v at a", k, e)
+		if e := s.nodes[other].shelf.kept[k]; e != nil {
+			s.t.Errorf("%s is %+v at %s", k, e, other)
 		}
 	}
 }
